@@ -1,0 +1,12 @@
+# Runs `program`: it must end with 0 and, if the file `expected` exists, print exactly what that holds.
+execute_process(COMMAND ${program} OUTPUT_VARIABLE printed RESULT_VARIABLE code COMMAND_ECHO NONE)
+message("${printed}")
+if(NOT code EQUAL 0)
+  message(FATAL_ERROR "${program} ended with ${code}")
+endif()
+if(EXISTS ${expected})
+  file(READ ${expected} wanted)
+  if(NOT printed STREQUAL wanted)
+    message(FATAL_ERROR "it should have printed:\n${wanted}")
+  endif()
+endif()

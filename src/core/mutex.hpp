@@ -1,0 +1,47 @@
+/// std::mutex and its guard with clang's thread-safety annotations, which the standard library does not carry.
+/// For data of one process only; shared memory has ipc/shared_lock.hpp.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#if defined(__clang__)
+#define TANDEM_ANNOTATION(x) __attribute__((x))
+#else
+#define TANDEM_ANNOTATION(x)
+#endif
+#define TANDEM_CAPABILITY(name) TANDEM_ANNOTATION(capability(name))
+#define TANDEM_SCOPED_CAPABILITY TANDEM_ANNOTATION(scoped_lockable)
+#define TANDEM_GUARDED_BY(mutex) TANDEM_ANNOTATION(guarded_by(mutex))
+#define TANDEM_REQUIRES(...) TANDEM_ANNOTATION(requires_capability(__VA_ARGS__))
+#define TANDEM_EXCLUDES(...) TANDEM_ANNOTATION(locks_excluded(__VA_ARGS__))
+#define TANDEM_ACQUIRE(...) TANDEM_ANNOTATION(acquire_capability(__VA_ARGS__))
+#define TANDEM_RELEASE(...) TANDEM_ANNOTATION(release_capability(__VA_ARGS__))
+#define TANDEM_NO_THREAD_SAFETY_ANALYSIS TANDEM_ANNOTATION(no_thread_safety_analysis)
+
+namespace tandem::detail {
+
+class TANDEM_CAPABILITY("mutex") Mutex {
+ public:
+  void lock() TANDEM_ACQUIRE() { mutex_.lock(); }
+  void unlock() TANDEM_RELEASE() { mutex_.unlock(); }
+
+ private:
+  std::mutex mutex_;
+};
+
+class TANDEM_SCOPED_CAPABILITY MutexGuard {
+ public:
+  explicit MutexGuard(Mutex& mutex) TANDEM_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  ~MutexGuard() TANDEM_RELEASE() { mutex_.unlock(); }
+  MutexGuard(const MutexGuard&) = delete;
+  MutexGuard& operator=(const MutexGuard&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+/// Waits on a Mutex that a MutexGuard holds.
+using ConditionVariable = std::condition_variable_any;
+
+}  // namespace tandem::detail

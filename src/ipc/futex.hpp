@@ -1,0 +1,68 @@
+/// Sleeping on a word of shared memory, for threads of any process of the family.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include <tandem/detail/deadline.hpp>
+
+namespace tandem::detail {
+
+/// The longest that anybody sleeps without looking again. It makes good a wake-up that died with the process that was
+/// woken, and a death that nobody reported; it is also how soon a death is acted on. Shorter would be polling.
+inline constexpr std::chrono::milliseconds kLongestSleep{100};
+
+/// Sleeps while `word` is `expected`, until a wake-up, the deadline or kLongestSleep, whichever is first. False if the
+/// deadline has passed; true says only "look again". Never private: the word may be in memory shared with others.
+bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, const Deadline& deadline);
+
+/// Wakes up to `count` sleepers; returns how many there were.
+int futex_wake(std::atomic<std::uint32_t>& word, int count);
+
+/// A place in shared memory where threads wait for a condition that a lock guards. All zeros is its start.
+///
+///   lock; while (!condition) { auto ticket = point.prepare(); unlock; point.sleep(ticket, deadline); lock; }
+///   lock; make the condition true; bool wake = point.announce(); unlock; if (wake) point.wake_one();
+///
+/// One system call wakes one sleeper, and the flag is lowered by the waker, so that a burst of announcements wakes
+/// once. Whoever has slept raises the flag again once it has the lock (resume()), because others may sleep behind it,
+/// whether it leaves something for them now or somebody announces it later: otherwise they would sleep out their round.
+/// Killed peers: a waker or a sleeper killed anywhere in between costs the others at most kLongestSleep.
+class WaitPoint {
+ public:
+  using Ticket = std::uint32_t;
+
+  /// With the lock held: says that the caller is about to sleep.
+  Ticket prepare() noexcept {
+    sleeping_.store(1, std::memory_order_relaxed);
+    return signal_.load(std::memory_order_relaxed);
+  }
+  /// Without the lock: sleeps as futex_wait() does.
+  bool sleep(Ticket ticket, const Deadline& deadline) { return futex_wait(signal_, ticket, deadline); }
+  /// With the lock held: whether a wake-up is needed now that the condition may hold.
+  [[nodiscard]] bool announce() noexcept {
+    if (sleeping_.load(std::memory_order_relaxed) == 0) return false;
+    sleeping_.store(0, std::memory_order_relaxed);
+    // SYNC(wait-point): the ticket is read under the lock and this changes it under the lock, so that a sleeper
+    // which has unlocked but not yet slept finds another value and does not sleep through the announcement.
+    signal_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+  /// With the lock held again, by one who has slept: says that others may still do.
+  void resume() noexcept { sleeping_.store(1, std::memory_order_relaxed); }
+  /// The same, and whether to wake the next: by one who leaves with more to take.
+  [[nodiscard]] bool pass_on() noexcept {
+    resume();
+    return announce();
+  }
+  void wake_one() { futex_wake(signal_, 1); }
+  void wake_all();
+
+ private:
+  std::atomic<std::uint32_t> signal_;
+  std::atomic<std::uint32_t> sleeping_;
+};
+static_assert(sizeof(WaitPoint) == 8, "two futex words, as laid out in shared memory");
+
+}  // namespace tandem::detail

@@ -1,0 +1,43 @@
+/// Pipes, socket pairs, and descriptors on their way through a socket.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "core/system.hpp"
+
+namespace tandem::detail {
+
+/// Moves a descriptor out of the way of standard input, output and error: in a program that has closed one of these,
+/// the kernel hands out its number again, and what is meant for it would go there. Throws std::system_error.
+Fd above_standard(Fd fd, const char* what);
+
+struct PipeEnds {
+  Fd read;
+  Fd write;
+};
+/// A pipe; both ends close on exec. `what` is for the text of the std::system_error.
+PipeEnds make_pipe(const char* what);
+
+struct SocketPair {
+  Fd mine;
+  Fd theirs;
+};
+/// Two connected sockets that keep messages whole; both close on exec.
+SocketPair make_socket_pair(const char* what);
+
+/// A copy for an inherited place; closes on exec. Throws std::system_error.
+Fd duplicate(int fd, const char* what);
+
+/// The most descriptors that one message can carry: the kernel's limit.
+inline constexpr std::size_t kMaxDescriptors = 253;
+
+/// Sends one message with descriptors. Returns an errno value, 0 if it is sent. `flags` as for sendmsg().
+int send_message(int socket, const void* bytes, std::size_t size, std::span<const int> descriptors, int flags = 0);
+
+/// Receives one message of exactly `size` bytes, with its descriptors (which close on exec). False if the other side is
+/// gone, there is nothing (with MSG_DONTWAIT), or the message has another size: the three that mean "no message".
+bool receive_message(int socket, void* bytes, std::size_t size, std::vector<Fd>& descriptors, int flags = 0);
+
+}  // namespace tandem::detail

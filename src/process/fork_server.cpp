@@ -1,0 +1,146 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <utility>
+
+#include "core/kill_point.hpp"
+#include "ipc/family.hpp"
+#include "process/child_main.hpp"
+#include "process/descriptors.hpp"
+#include "process/lifeline.hpp"
+#include "process/server_link.hpp"
+
+namespace tandem::detail {
+namespace {
+
+class ForkServer {
+ public:
+  explicit ForkServer(Fd socket) : socket_(std::move(socket)) {}
+
+  [[noreturn]] void run() {
+    prepare();
+    for (;;) {
+      pollfd events[] = {{socket_.get(), POLLIN, 0}, {child_ended_.get(), POLLIN, 0}};
+      retry_on_signal([&] { return ::poll(events, 2, -1); });
+      if ((events[1].revents & POLLIN) != 0) report_ends();
+      if (events[0].revents != 0 && !serve_one()) ::_exit(0);  // The client is gone.
+    }
+  }
+
+ private:
+  void prepare() {
+    // Text that static objects of the program have written belongs to this process, not to each child.
+    std::cout.flush();
+    std::fflush(nullptr);
+    // The children get their own; and a pipe must not stay open because this process has it.
+    // All three are open from here on, so that no descriptor that arrives gets one of their numbers.
+    const Fd nothing = above_standard(Fd(::open("/dev/null", O_RDWR | O_CLOEXEC)), "/dev/null");
+    if (!nothing) throw_errno("cannot open /dev/null");
+    ::dup2(nothing.get(), STDIN_FILENO);
+    ::dup2(nothing.get(), STDOUT_FILENO);
+    if (::fcntl(STDERR_FILENO, F_GETFD) < 0) ::dup2(nothing.get(), STDERR_FILENO);
+    // Ctrl-C in the terminal is for the program: it decides what becomes of its children, and this process goes with
+    // it.
+    for (const int signum : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) ::signal(signum, SIG_IGN);
+    sigset_t child_ended;
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    ::signal(SIGCHLD, SIG_DFL);  // Ignored, it would take the exit statuses away.
+    ::sigprocmask(SIG_SETMASK, &child_ended, nullptr);
+    child_ended_ = Fd(::signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!child_ended_) throw_errno("cannot watch the children of the fork server");
+  }
+
+  bool serve_one() {
+    StartRequest request;
+    std::vector<Fd> descriptors;
+    if (!receive_message(socket_.get(), &request, sizeof request, descriptors)) return false;
+    TANDEM_KILL_POINT("process.server.asked");
+    const pid_t pid = fork_member();
+    if (pid == 0) become_child(request, std::move(descriptors));
+    if (pid < 0) {
+      const StartReply reply{errno, 0};
+      static_cast<void>(send_message(descriptors.at(0).get(), &reply, sizeof reply, {}));
+    } else {
+      numbers_[pid] = request.number;
+    }
+    TANDEM_KILL_POINT("process.server.forked");
+    return true;
+  }
+
+  [[noreturn]] void become_child(const StartRequest& request, std::vector<Fd> descriptors) {
+    try {
+      socket_.reset();
+      child_ended_.reset();
+      renew_lifeline();
+      TANDEM_KILL_POINT("process.child.forked");
+      PortableChild child;
+      child.leave = Leave::AtOnce;
+      std::size_t next = 0;
+      child.channel = std::move(descriptors.at(next++));
+      Fd folder = std::move(descriptors.at(next++));
+      if (::fchdir(folder.get()) != 0) throw_errno("cannot enter the working directory of the parent process");
+      folder.reset();
+      for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+        if ((request.streams & 1u << stream) == 0) {
+          ::close(stream);
+        } else if (::dup2(descriptors.at(next++).get(), stream) < 0) {
+          throw_errno("cannot set up the standard streams of this child process");
+        }
+      }
+      child.parcel = request.parcel;
+      for (; next < descriptors.size(); ++next) child.arguments.push_back(std::move(descriptors[next]));
+      descriptors.clear();
+      run_portable_child(std::move(child));
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "tandem: %s\n", error.what());
+      ::_exit(1);
+    }
+  }
+
+  void report_ends() {
+    signalfd_siginfo discarded;
+    while (::read(child_ended_.get(), &discarded, sizeof discarded) > 0) {
+    }
+    pid_t pid = 0;
+    // Looked at, reported, and only then taken: killed in between, the client still learns the status.
+    while (const std::optional<Ending> ending = reap_any(pid, /*keep=*/true)) {
+      TANDEM_KILL_POINT("process.server.ended");
+      if (const auto known = numbers_.find(pid); known != numbers_.end()) {
+        EndReport report{};
+        report.number = known->second;
+        report.pid = pid;
+        report.exit_code = ending->status.code().value_or(0);
+        report.signal = ending->status.signal().value_or(0);
+        if (ending->usage) report.usage = *ending->usage;
+        static_cast<void>(send_message(socket_.get(), &report, sizeof report, {}));
+        numbers_.erase(known);
+      }
+      TANDEM_KILL_POINT("process.server.reported");
+      discard(pid);
+    }
+  }
+
+  Fd socket_;
+  Fd child_ended_;
+  std::map<pid_t, std::uint64_t> numbers_;  // The client's names for the children.
+};
+
+}  // namespace
+
+void run_fork_server(Fd socket) {
+  try {
+    ForkServer(std::move(socket)).run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tandem: fork server: %s\n", error.what());
+    ::_exit(1);
+  }
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,185 @@
+/// A queue's lock and the steps on its lists; queue_core.cpp makes put, get and the rest of them.
+#pragma once
+
+#include <new>
+#include <optional>
+
+#include "core/kill_point.hpp"
+#include "ipc/members.hpp"
+#include "sync/queue_layout.hpp"
+
+namespace tandem::detail {
+
+inline Node& node_at(std::uint64_t offset) {
+  return Arena::instance().at<Node>(offset);
+}
+
+inline std::uint64_t arena_offset_of(const void* address) {
+  return static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - Arena::instance().base());
+}
+
+/// The queue's lock, which waiting leaves and takes again; and the steps on the queue's lists. Steps named on a
+/// Transaction are not final before that is committed, so that several make one change.
+class LockedQueue {
+ public:
+  explicit LockedQueue(QueueState& state) : state_(state) { lock(); }
+
+  QueueState& operator*() const { return state_; }
+  QueueState* operator->() const { return &state_; }
+  Transaction& change() { return *change_; }
+  void unlock() { change_.reset(); }
+  void lock() { change_.emplace(state_.lock, Arena::instance().base()); }
+
+  bool full() const { return state_.capacity != 0 && get(state_.ready_count) >= state_.capacity; }
+  bool no_items() const { return get(state_.ready_first) == 0; }
+  /// How many items are being received: each may still come back.
+  std::uint64_t items_in_hands() const;
+  bool drained() const { return no_items() && items_in_hands() == 0; }
+
+  /// Waits until `ready()`, which is asked with the lock held. False if the deadline passed first.
+  template <class Ready>
+  bool wait(WaitPoint& point, const Deadline& deadline, Ready ready) {
+    bool slept = false;
+    while (!ready()) {
+      if (deadline.passed()) return false;
+      const WaitPoint::Ticket ticket = point.prepare();
+      unlock();
+      TANDEM_KILL_POINT("queue.sleep");
+      point.sleep(ticket, deadline);
+      sweep_family_if_due();
+      TANDEM_KILL_POINT("queue.woken");
+      lock();
+      point.resume();
+      slept = true;
+    }
+    // The waker woke one of perhaps many. Whoever leaves may leave something for the next.
+    slept_ = slept;
+    return true;
+  }
+  bool slept() const { return slept_; }
+
+  void append(Transaction& change, std::uint64_t node) {
+    change.set(node_at(node).next, 0);
+    if (no_items()) {
+      change.set(state_.ready_first, node);
+    } else {
+      change.set(node_at(get(state_.ready_last)).next, node);
+    }
+    change.set(state_.ready_last, node);
+    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  }
+
+  void prepend(Transaction& change, std::uint64_t node) {
+    change.set(node_at(node).next, get(state_.ready_first));
+    if (no_items()) change.set(state_.ready_last, node);
+    change.set(state_.ready_first, node);
+    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  }
+
+  std::uint64_t remove_first(Transaction& change) {
+    const std::uint64_t node = get(state_.ready_first);
+    change.set(state_.ready_first, get(node_at(node).next));
+    change.set(state_.ready_count, get(state_.ready_count) - 1);
+    return node;
+  }
+
+  void add_claim(Transaction& change, std::uint64_t node, const Member& taker, Taken& taken) {
+    const std::uint64_t first = get(state_.claims_first);
+    node_at(node).received.store(0, std::memory_order_relaxed);  // Means nothing before the node is in the list.
+    change.set(node_at(node).taken, arena_offset_of(&taken));
+    change.set(taken.items, get(taken.items) + 1);
+    change.set(node_at(node).next, first);
+    change.set(node_at(node).previous, 0);
+    change.set(node_at(node).taker, taker.slot);
+    change.set(node_at(node).taker_generation, taker.generation);
+    if (first != 0) change.set(node_at(first).previous, node);
+    change.set(state_.claims_first, node);
+  }
+
+  void remove_claim(Transaction& change, std::uint64_t node) {
+    const std::uint64_t next = get(node_at(node).next);
+    const std::uint64_t previous = get(node_at(node).previous);
+    if (next != 0) change.set(node_at(next).previous, previous);
+    change.set(previous != 0 ? node_at(previous).next : state_.claims_first, next);
+  }
+  /// Puts a claimed item back in front, as if it had not been taken.
+  void give_back(std::uint64_t node) {
+    remove_claim(*change_, node);
+    prepend(*change_, node);
+    Taken& taken = Arena::instance().at<Taken>(get(node_at(node).taken));
+    change_->set(taken.items, get(taken.items) - 1);
+    change_->commit();
+  }
+
+  /// An empty node for a small item, in no list any more.
+  std::uint64_t take_spare(Transaction& change) {
+    const std::uint64_t node = get(state_.spare_first);
+    change.set(state_.spare_first, get(node_at(node).next));
+    change.set(state_.spare_count, get(state_.spare_count) - 1);
+    return node;
+  }
+  void add_spare(Transaction& change, std::uint64_t node) {
+    change.set(node_at(node).next, get(state_.spare_first));
+    change.set(state_.spare_first, node);
+    change.set(state_.spare_count, get(state_.spare_count) + 1);
+  }
+  /// Sees to it that there is a spare node. What the caller has not committed yet is not allowed.
+  void ensure_spare() {
+    if (get(state_.spare_first) != 0) return;
+    Arena& arena = Arena::instance();
+    ArenaChange arena_change(arena);
+    Word& scratch = arena.header().scratch;
+    static_cast<void>(arena.heap().allocate(arena_change, sizeof(Node) + kSmallBytes, scratch));
+    new (arena.base() + get(scratch)) Node{};  // Its form must be that of a small node from the start.
+    add_spare(arena_change, get(scratch));
+    arena_change.set(scratch, 0);
+    arena_change.commit();
+  }
+
+  /// Takes a node out of the queue: small ones are kept for reuse, others become the thread's
+  /// pending block, which it frees when it has unlocked. All in one transaction with `take_off`, which removes the node
+  /// from its list.
+  template <class TakeOff>
+  void retire(std::uint64_t offset, TakeOff take_off) {
+    Node& node = node_at(offset);
+    if ((node.form & kLargeNode) == 0 && get(state_.spare_count) < kMaxSpareNodes) {
+      take_off(*change_);
+      add_spare(*change_, offset);
+      change_->commit();
+      return;
+    }
+    ThreadSlot& thread = this_thread_slot();
+    ArenaChange arena_change(Arena::instance());
+    take_off(arena_change);
+    arena_change.set(thread.pending, offset);
+    if ((node.form & kLargeNode) != 0 && get(node.cargo().references) != 0)
+      arena_change.set(thread.pending_cargo, arena_offset_of(&node.cargo()));
+    arena_change.commit();
+  }
+
+  void count_put(Transaction& change) { change.set(state_.unfinished, get(state_.unfinished) + 1); }
+  void count_finished(Transaction& change, std::uint64_t items) {
+    change.set(state_.unfinished, get(state_.unfinished) - items);
+  }
+
+  /// This process's record of what it has taken.
+  Taken& taken_by_this_process();
+  /// Clears away what was received, looking at no more than so many claims.
+  void clear_received(std::uint64_t most = ~std::uint64_t{0});
+  /// Hands back what dead threads were receiving.
+  void take_over_claims();
+  /// The same if nobody has looked for as long as a death may go unnoticed: for takers that never find the queue empty.
+  void take_over_claims_if_due();
+  /// Frees all items that wait, as done.
+  void discard_items();
+  bool is_claimed_for(std::uint64_t taken) const;
+  /// Marks done what dead processes had taken.
+  void finish_for_the_dead();
+
+ private:
+  QueueState& state_;
+  std::optional<Transaction> change_;
+  bool slept_ = false;
+};
+
+}  // namespace tandem::detail

@@ -1,0 +1,81 @@
+/// What a queue looks like in the arena. docs/internals/queue.md has the picture.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ipc/family.hpp"
+#include "ipc/futex.hpp"
+#include "ipc/shared_lock.hpp"
+
+namespace tandem::detail {
+
+/// One item, in a block of its own. A node is at every instant in exactly one list of the queue, or some thread's
+/// pending block.
+struct Node {
+  Word next;
+  Word previous;          // In the list of claims only.
+  Word taker;             // In the list of claims: slot and
+  Word taker_generation;  // generation of the thread that is receiving the item,
+  Word taken;             // offset of its process's Taken, and
+  Word received;  // whether its get() is about to return, which makes the item its own. Stored without the lock.
+
+  // Constant while the node carries the item.
+  std::uint32_t form;        // NodeForm flags.
+  std::uint32_t size_bytes;  // Of a small node's item; a large one's cargo knows.
+
+  std::byte* small_bytes() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+  Cargo& cargo() noexcept { return *reinterpret_cast<Cargo*>(this + 1); }
+};
+static_assert(sizeof(Node) == 56 && alignof(Node) == 8, "layout in shared memory");
+
+enum NodeForm : std::uint32_t {
+  kLargeNode = 1,  // The item is a Cargo behind the node; otherwise its bytes are.
+  kPlainItem = 2,  // Receiving it copies bytes and runs no code of the user's.
+};
+
+/// Items up to this size travel in nodes that the queue keeps for reuse. A node then takes 144 bytes of the arena.
+inline constexpr std::size_t kSmallBytes = 72;
+/// Blocks of items up to this size are given back by the next who locks the queue; larger ones, whose memory would be
+/// missed, at once.
+inline constexpr std::size_t kFreedLaterBytes = 64 << 10;
+/// How many nodes for small items a queue keeps for reuse.
+inline constexpr std::uint64_t kMaxSpareNodes = 4096;
+
+/// What a process has taken and not yet marked done: if it dies, join() must not wait for it.
+struct Taken {
+  Word next;
+  Word process;             // Slot and
+  Word process_generation;  // generation.
+  Word items;
+};
+static_assert(sizeof(Taken) == 32, "layout in shared memory");
+
+/// The body of a queue. All words are guarded by `lock`; a change that also concerns the allocator or the holds of
+/// objects is one transaction of the arena's lock, made while holding this one. A process killed anywhere leaves each
+/// list as before or as after its change; items in `claims` that a dead taker had not received go back to the front.
+struct QueueState {
+  SharedLock lock;
+  std::uint64_t capacity;  // Constant. 0: no bound.
+
+  Word ready_first;  // Items waiting, oldest first.
+  Word ready_last;
+  Word ready_count;
+  Word claims_first;  // Items being received, and received ones that nobody has cleared away yet.
+  Word spare_first;   // Empty nodes for small items.
+  Word spare_count;
+  Word unfinished;  // Items put and not yet marked done.
+  Word taken_first;
+  Word closed;        // A Closing; only grows.
+  Word last_look_ns;  // When somebody last looked for dead takers, on the steady clock; a hint.
+
+  // Hints; see WaitPoint.
+  WaitPoint items;     // get() waits here,
+  WaitPoint space;     // put() here,
+  WaitPoint finished;  // and join() here.
+};
+static_assert(alignof(QueueState) == 8, "layout in shared memory");
+
+enum Closing : std::uint64_t { kOpen = 0, kDraining = 1, kDiscarded = 2 };
+
+}  // namespace tandem::detail

@@ -1,0 +1,69 @@
+#include "wire/code_address.hpp"
+
+#include <dlfcn.h>
+
+#include <fmt/format.h>
+
+#include <tandem/wire.hpp>
+
+#include "wire/modules.hpp"
+
+namespace tandem::detail {
+namespace {
+
+const Module* module_of(const BuildId& build_id) {
+  for (const Module& module : loaded_modules())
+    if (module.build_id == build_id) return &module;
+  return nullptr;
+}
+
+[[noreturn]] void throw_other_build(const CodeAddress& wanted, const Module& here) {
+  throw WireError(
+      fmt::format("a callable of another build: its module is {} (build-id {}), but {} here has build-id {}",
+                  wanted.module, to_text(wanted.build_id), here.path, to_text(here.build_id)));
+}
+
+const Module& find_module(const CodeAddress& address) {
+  if (const Module* module = module_of(address.build_id)) return *module;
+  for (const Module& module : loaded_modules())
+    if (address.in_program ? module.is_program : module.path == address.module) throw_other_build(address, module);
+  // For good: callables decoded from now on may be kept by anybody.
+  if (::dlopen(address.module.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
+    throw WireError(fmt::format("cannot load the library of a callable: {}", ::dlerror()));
+  if (const Module* module = module_of(address.build_id)) return *module;
+  for (const Module& module : loaded_modules())
+    if (module.path == address.module) throw_other_build(address, module);
+  throw WireError(fmt::format("cannot find the library of a callable, {} (build-id {}), although it is loaded",
+                              address.module, to_text(address.build_id)));
+}
+
+}  // namespace
+
+CodeAddress code_address_of(const void* code) {
+  const auto address = reinterpret_cast<std::uintptr_t>(code);
+  for (const Module& module : loaded_modules())
+    if (module.has_code_at(address)) return {module.build_id, address - module.base, module.is_program, module.path};
+  throw WireError(
+      fmt::format("no code of a loaded module at {}: a null or stale function pointer does not travel", code));
+}
+
+void* find_code(const CodeAddress& address) {
+  const Module& module = find_module(address);
+  const std::uintptr_t here = module.base + address.offset;
+  if (!module.has_code_at(here))
+    throw WireError(fmt::format("no code at offset {:#x} of {}", address.offset, module.path));
+  return reinterpret_cast<void*>(here);
+}
+
+void Encoder::write_code(const void* function) {
+  const CodeAddress address = code_address_of(function);
+  (*this)(address.build_id, address.offset, address.in_program, address.module);
+}
+
+void* Decoder::read_code() {
+  CodeAddress address;
+  (*this)(address.build_id, address.offset, address.in_program, address.module);
+  return find_code(address);
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,186 @@
+// The fork server: what becomes of it, and what becomes of its children when it is killed.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <string>
+#include <system_error>
+
+#include "support/bodies.hpp"
+#include "support/process_fixture.hpp"
+
+namespace tandem::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ForkServerTest : public LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    LeakCheckedTest::SetUp();
+    ASSERT_TRUE(server_pid().has_value());
+  }
+
+  // Kills the server and waits until it is gone.
+  static void kill_server() {
+    const detail::Fd server = detail::open_pidfd(server_pid().value());
+    detail::send_signal(server.get(), SIGKILL);
+    EXPECT_TRUE(ends_within(server, std::chrono::seconds(10)));
+  }
+};
+
+int stop_and_return(std::stop_token stop, int code) {
+  bodies::wait_for_stop(stop);
+  return code;
+}
+
+// STM-02: it does not die of what Ctrl-C sends to all processes of the terminal, which is for the program to answer.
+TEST_F(ForkServerTest, WhatATerminalSendsDoesNotEndIt) {
+  Process running(stop_and_return, 7);
+  running.start();
+  const pid_t server = server_pid().value();
+  for (const int signum : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ASSERT_EQ(::kill(server, signum), 0);
+  EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+  EXPECT_EQ(server_pid(), server);
+  running.request_stop();
+  running.join();
+  EXPECT_EQ(running.exitcode(), 7);
+}
+
+// STM-03
+TEST_F(ForkServerTest, KilledItIsReplacedAndItsChildrenLiveOn) {
+  Process running(stop_and_return, 7);
+  running.start();
+  const pid_t before = server_pid().value();
+  kill_server();
+  EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+  EXPECT_NE(server_pid().value(), before);
+  EXPECT_TRUE(running.is_alive());
+  running.request_stop();
+  running.join();
+  EXPECT_EQ(running.exitcode(), 7);
+}
+
+int wait_and_die(int signum, Queue<int> go) {
+  static_cast<void>(go.get());
+  if (signum == 0) ::_exit(9);
+  ::raise(signum);
+  return 0;
+}
+
+TEST_F(ForkServerTest, ChildrenOfADeadOneStillTellHowTheyEnded) {
+  for (const int signum : {SIGABRT, SIGTERM, SIGKILL}) {
+    Queue<int> go;
+    Process running(wait_and_die, signum, go);
+    running.start();
+    kill_server();
+    go.put(1);
+    running.join();
+    // Before Linux 6.15 only those who had time for a note tell exactly.
+    EXPECT_THAT(running.exitcode(), ::testing::AnyOf(-SIGKILL, -signum));
+  }
+  Process to_be_terminated(wait_for_ever);
+  to_be_terminated.start();
+  kill_server();
+  to_be_terminated.terminate();
+  to_be_terminated.join();
+  EXPECT_EQ(to_be_terminated.exitcode(), -SIGTERM);
+}
+
+TEST_F(ForkServerTest, ChildrenOfADeadOneGoWithTheirParent) {
+  Queue<pid_t> pids;
+  Process middle(
+      +[](Queue<pid_t> p) {
+        Process child(
+            +[](Queue<pid_t> q) {
+              q.put(::getpid());
+              wait_for_ever();
+            },
+            p);
+        child.start();
+        kill_server();
+        p.put(0);
+        wait_for_ever();
+      },
+      pids);
+  middle.start();
+  const detail::Fd child = detail::open_pidfd(pids.get());
+  EXPECT_EQ(pids.get(), 0);
+  EXPECT_FALSE(ends_within(child, std::chrono::seconds(0)));
+  middle.kill();
+  middle.join();
+  EXPECT_TRUE(ends_within(child, std::chrono::seconds(10)));
+}
+
+// What a user without privileges gets, whose processes the system counts.
+int start_refused(Queue<std::string> told) {
+  ::prctl(PR_SET_DUMPABLE, 1);
+  const auto error_of_start = [&] {
+    Queue<int> ran;
+    Process process(+[](Queue<int> r) { r.put(1); }, ran);
+    std::string text = "started";
+    try {
+      process.start();
+      process.join();
+    } catch (const std::system_error& error) {
+      text = error.code() == std::errc::resource_unavailable_try_again ? "refused" : error.what();
+    }
+    if (text != "started" && (process.is_alive() || process.pid() || !active_children().empty() || ran.try_get()))
+      text += " but something is left";
+    return text;
+  };
+  // First nothing is there: not even the watcher can be started. Then there is a server, which cannot fork.
+  rlimit before{};
+  ::getrlimit(RLIMIT_NPROC, &before);
+  const rlimit none{0, before.rlim_max};  // The soft limit alone, because it is raised again.
+  ::setrlimit(RLIMIT_NPROC, &none);
+  told.put(error_of_start());
+  ::setrlimit(RLIMIT_NPROC, &before);
+  told.put(error_of_start());
+  if (const auto server = server_pid()) {
+    ::prlimit(*server, RLIMIT_NPROC, &none, nullptr);
+    told.put(error_of_start());
+    ::prlimit(*server, RLIMIT_NPROC, &before, nullptr);
+    told.put(error_of_start());
+  }
+  return 0;
+}
+
+// THR-08 THR-09, for processes.
+TEST_F(ForkServerTest, AStartThatTheSystemRefusesLeavesNothingAndMayBeTriedAgain) {
+  Queue<std::string> told;
+  Process limited(tandem::fork, [&told] {
+    // As root nothing is refused.
+    if (::getuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 1;
+    return start_refused(told);
+  });
+  limited.start();
+  limited.join();
+  ASSERT_EQ(limited.exitcode(), 0);
+  EXPECT_EQ(told.try_get(), "refused");
+  EXPECT_EQ(told.try_get(), "started");
+  EXPECT_EQ(told.try_get(), "refused");
+  EXPECT_EQ(told.try_get(), "started");
+}
+
+// It holds nothing for each child.
+TEST_F(ForkServerTest, HasNoDescriptorsOfItsChildren) {
+  const auto count = [] {
+    std::size_t open = 0;
+    for ([[maybe_unused]] const auto& each :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(server_pid().value()) + "/fd"))
+      ++open;
+    return open;
+  };
+  const std::size_t before = count();
+  Process running(bodies::wait_for_stop);
+  running.start();
+  EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+  EXPECT_EQ(count(), before);
+}
+
+}  // namespace
+}  // namespace tandem::testing

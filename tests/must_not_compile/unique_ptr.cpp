@@ -1,0 +1,10 @@
+// EXPECT: std::weak_ptr refer to memory of this process: send the value that it points to, or std::optional of it
+#include <memory>
+
+#include "start.hpp"
+
+void use(std::unique_ptr<int>);
+
+void caller() {
+  start(use, std::make_unique<int>(1));
+}

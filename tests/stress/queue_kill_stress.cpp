@@ -1,0 +1,237 @@
+// Producers and consumers are killed at random instants, thousands of times: nothing hangs, nothing is lost or
+// invented, and the arena is as it was.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <tandem/arena.hpp>
+#include <tandem/queue.hpp>
+
+#include "ipc/family.hpp"
+#include "support/leak_checked_test.hpp"
+#include "support/random.hpp"
+
+namespace tandem {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kProducers = 2;
+constexpr std::size_t kConsumers = 2;
+constexpr std::uint64_t kMostItems = 20'000'000;  // Of each producer: more than it can put in the time.
+
+/// What survives all kills, in memory that the queue does not know of.
+struct Ledger {
+  struct Producer {
+    std::atomic<std::uint64_t> begun;     // Numbers below this may have been put.
+    std::atomic<std::uint64_t> returned;  // How many put() calls returned.
+  };
+  struct Consumer {
+    std::atomic<std::uint64_t> decoded;  // The item that is being received, plus 1; 0 when get() has returned.
+  };
+  std::array<Producer, kProducers> producers;
+  std::array<Consumer, kConsumers> consumers;
+  // For each item: bit 0 put() returned, then how often get() returned it.
+  std::array<std::array<std::atomic<std::uint8_t>, kMostItems>, kProducers> items;
+  static constexpr std::uint8_t kReturned = 0x80;
+};
+
+Ledger* ledger = nullptr;
+// Where this process notes what it is decoding.
+std::atomic<std::uint64_t>* decoding = nullptr;
+
+std::uint64_t name_of(std::uint64_t producer, std::uint64_t number) {
+  return producer << 56 | number;
+}
+
+/// An item that says when it is being received, and is small, middling or large.
+struct Noted {
+  std::uint64_t name = 0;
+  std::string filler;
+
+  friend bool operator==(const Noted&, const Noted&) = default;
+  template <class Archive>
+  void save(Archive& archive) const {
+    archive(name, filler);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    archive(name, filler);
+    if (decoding != nullptr) decoding->store(name + 1, std::memory_order_relaxed);
+  }
+};
+
+template <class T>
+T make_item(std::uint64_t name) {
+  if constexpr (std::is_same_v<T, std::uint64_t>) {
+    return name;
+  } else {
+    constexpr std::array<std::size_t, 8> kSizes{0, 0, 0, 20, 20, 500, 5'000, 200'000};
+    return {name, std::string(kSizes[name % kSizes.size()], static_cast<char>('a' + name % 26))};
+  }
+}
+
+std::uint64_t name_in(std::uint64_t item) {
+  return item;
+}
+std::uint64_t name_in(const Noted& item) {
+  return item.name;
+}
+
+template <class T>
+[[noreturn]] void produce(std::size_t me, Queue<T> queue) {
+  auto& mine = ledger->producers[me];
+  for (std::uint64_t number = mine.begun.load(); number < kMostItems; ++number) {
+    mine.begun.store(number + 1);
+    queue.put(make_item<T>(name_of(me, number)));
+    ledger->items[me][number].fetch_or(Ledger::kReturned);
+    mine.returned.fetch_add(1);
+  }
+  _exit(0);
+}
+
+template <class T>
+[[noreturn]] void consume(std::size_t me, Queue<T> queue) {
+  decoding = &ledger->consumers[me].decoded;
+  for (;;) {
+    std::optional<T> item;
+    try {
+      item = queue.get();
+    } catch (const QueueClosed&) {
+      _exit(0);
+    }
+    const std::uint64_t name = name_in(*item);
+    ledger->items[name >> 56][name & ((std::uint64_t{1} << 56) - 1)].fetch_add(1);
+    decoding->store(0);
+    if (*item != make_item<T>(name)) abort();  // Invented: the parent sees the signal.
+  }
+}
+
+class QueueKillStress : public testing::LeakCheckedTest {
+ protected:
+  std::chrono::seconds time_limit() const override { return 1500s; }
+
+  static std::size_t kills() { return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : 2'000; }
+
+  template <class T>
+  void run(std::size_t capacity);
+};
+
+pid_t start(auto body) {
+  const pid_t pid = detail::fork_member();
+  if (pid == 0) body();
+  EXPECT_GT(pid, 0);
+  return pid;
+}
+
+template <class T>
+void QueueKillStress::run(std::size_t capacity) {
+  const std::size_t before = arena_usage().in_use_bytes;
+  void* memory =
+      mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  ledger = static_cast<Ledger*>(memory);  // Zeroed by the kernel, which is what its atomics begin with.
+  std::size_t put = 0;
+  std::size_t got = 0;
+  std::size_t unsure_of_put = 0;
+  std::size_t died_with_item = 0;
+  std::size_t consumer_kills = 0;
+  {
+    Queue<T> queue(capacity);
+    std::array<pid_t, kProducers + kConsumers> workers{};
+    const auto launch = [&](std::size_t who) {
+      workers[who] = who < kProducers ? start([&] { produce<T>(who, queue); })
+                                      : start([&] { consume<T>(who - kProducers, queue); });
+    };
+    for (std::size_t who = 0; who < workers.size(); ++who) launch(who);
+
+    auto engine = testing::random_engine();
+    std::vector<std::uint64_t> died_decoding;
+    for (std::size_t kill_number = 0; kill_number < kills(); ++kill_number) {
+      // The instant is the randomness of this test; nothing is waited for.
+      const timespec pause{0, static_cast<long>(engine() % 1'500'000)};
+      nanosleep(&pause, nullptr);
+      const std::size_t who = engine() % workers.size();
+      kill(workers[who], SIGKILL);
+      int status = 0;
+      ASSERT_EQ(waitpid(workers[who], &status, 0), workers[who]);
+      ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+          << "worker " << who << " ended by itself: " << status;
+      if (who >= kProducers) {
+        ++consumer_kills;
+        auto& decoded = ledger->consumers[who - kProducers].decoded;
+        if (const std::uint64_t name = decoded.exchange(0)) died_decoding.push_back(name - 1);
+      }
+      launch(who);
+    }
+    for (std::size_t who = 0; who < kProducers; ++who) {
+      kill(workers[who], SIGKILL);
+      waitpid(workers[who], nullptr, 0);
+    }
+    queue.close();  // The consumers leave when they have drained it.
+    for (std::size_t who = kProducers; who < workers.size(); ++who) {
+      int status = 0;
+      waitpid(workers[who], &status, 0);
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    }
+    EXPECT_EQ(queue.size(), 0U);
+
+    for (std::uint64_t producer = 0; producer < kProducers; ++producer) {
+      const std::uint64_t begun = ledger->producers[producer].begun.load();
+      for (std::uint64_t number = 0; number < begun; ++number) {
+        const std::uint8_t seen = ledger->items[producer][number].load();
+        const bool returned = (seen & Ledger::kReturned) != 0;
+        const int times = seen & ~Ledger::kReturned;
+        put += returned ? 1 : 0;
+        got += static_cast<std::size_t>(times);
+        ASSERT_LE(times, 1) << "invented: item " << number << " of producer " << producer << " came twice";
+        unsure_of_put += !returned && times == 1 ? 1 : 0;
+        if (!returned || times == 1) continue;
+        // Put and never seen: only one that had it in its hands when it was killed can have it, between the instant at
+        // which get() made it its own and the instruction with which it noted that.
+        ++died_with_item;
+        if constexpr (std::is_same_v<T, Noted>) {
+          ASSERT_GE(std::ranges::count(died_decoding, name_of(producer, number)), 1) << "lost: item " << number;
+        }
+      }
+      for (std::uint64_t number = begun; number < std::min(begun + 1000, kMostItems); ++number)
+        ASSERT_EQ(ledger->items[producer][number].load(), 0) << "invented: item " << number << " was never put";
+    }
+    EXPECT_LE(died_with_item, consumer_kills) << "lost";
+  }
+  munmap(memory, sizeof(Ledger));
+  EXPECT_EQ(arena_usage().in_use_bytes, before);
+  std::printf(
+      "%zu kills (%zu of consumers): %zu puts returned, %zu items got, %zu of killed puts got, %zu items died in the "
+      "hands of a "
+      "consumer that had got them\n",
+      kills(), consumer_kills, put, got, unsure_of_put, died_with_item);
+  EXPECT_GT(got, kills()) << "too little happened to prove anything";
+}
+
+TEST_F(QueueKillStress, SmallItemsSurviveKillsAtAnyInstant) {
+  run<std::uint64_t>(0);
+}
+TEST_F(QueueKillStress, BoundedQueueSurvivesKillsAtAnyInstant) {
+  run<std::uint64_t>(16);
+}
+TEST_F(QueueKillStress, ItemsOfAllSizesSurviveKillsAtAnyInstant) {
+  run<Noted>(64);
+}
+
+}  // namespace
+}  // namespace tandem

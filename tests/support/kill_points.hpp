@@ -1,0 +1,39 @@
+/// Kills a process at each of the named points that it passes: how the promises about killed peers are tested.
+///
+///   for_each_kill_point([&] { queue.put(1); },                 // runs in a forked child, killed at its k-th point
+///                       [&](const std::string& at) { ... });   // here: the others go on, whatever `at` was
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace tandem::testing {
+
+/// The names of the kill points that `body` passes when it runs here, in order, in whatever thread. Empty in a build
+/// without kill points.
+std::vector<std::string> kill_points_passed(const std::function<void()>& body);
+
+/// From now on the calling process dies of SIGKILL when it passes its kill points for the `pass`-th time (from 0) ...
+void die_at_kill_point(std::size_t pass);
+/// ... or the point called `name` for the `pass`-th time (from 0). For bodies that run in a child.
+void die_at_kill_point(const std::string& name, std::size_t pass = 0);
+
+/// How a child ended that was to be killed.
+struct KilledRun {
+  bool killed = false;  // by a kill point; false: the body came to its end first
+  std::string at;       // the point's name
+};
+
+/// Runs `body` in a forked child that dies of SIGKILL at its `pass`-th kill point, and waits for its end. The test
+/// fails if the child ends in another way: an exception of the body, an abort.
+KilledRun run_killed_at(std::size_t pass, const std::function<void()>& body);
+
+/// Kills `body` at each of its points in turn, until it comes to its end, and calls `after` with the point's name each
+/// time; gives the names. `body` runs in a child that is forked anew each time. Calls nothing in a build without
+/// points: see detail::kHasKillPoints.
+std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
+                                             const std::function<void(const std::string& at)>& after);
+
+}  // namespace tandem::testing

@@ -1,0 +1,37 @@
+/// Ends a hang, and says where it hangs.
+#pragma once
+
+#include <chrono>
+
+namespace tandem::testing {
+
+/// While it lives, a test that takes longer than `limit` ends with abort(), after the stacks of every thread of this
+/// process and of all its descendants have been printed, and those were killed. Owner.
+///
+/// It is a timer of the kernel with a signal, neither a thread nor a process: a test that counts those, or forks, is
+/// not disturbed. Sanitizers make programs slow: with one, `limit` is multiplied by four.
+class Watchdog {
+ public:
+  explicit Watchdog(std::chrono::seconds limit);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+ private:
+  void* timer_ = nullptr;
+};
+
+/// Whether this program is built with a sanitizer.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
+}  // namespace tandem::testing

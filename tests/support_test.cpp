@@ -1,0 +1,99 @@
+// Tests of what the other tests stand on: a fixture that saw nothing would pass everything.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "core/kill_point.hpp"
+#include "core/system.hpp"
+#include "support/kill_points.hpp"
+#include "support/leftovers.hpp"
+#include "support/random.hpp"
+#include "support/watchdog.hpp"
+
+#include <gmock/gmock.h>
+
+namespace tandem::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(InventoryTest, NamesADescriptorThatIsLeft) {
+  const Inventory before = Inventory::take();
+  EXPECT_EQ(Inventory::take().more_than(before), "");
+  const detail::Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("descriptor /dev/null"));
+}
+
+TEST(InventoryTest, NamesAThreadThatIsLeft) {
+  const Inventory before = Inventory::take();
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const detail::Fd reader(ends[0]);
+  detail::Fd writer(ends[1]);
+  std::thread thread([&reader] {
+    char byte;
+    static_cast<void>(::read(reader.get(), &byte, 1));
+  });
+  EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("thread "));
+  writer.reset();
+  thread.join();
+}
+
+TEST(InventoryTest, NamesAChildAndAZombieThatIsLeft) {
+  const Inventory before = Inventory::take();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("child process "));
+  ::kill(pid, SIGKILL);
+  siginfo_t ended;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("state Z"));
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  EXPECT_EQ(Inventory::take().more_than(before), "");
+}
+
+TEST(KillPointTest, EveryPointKillsOnce) {
+  const auto body = [] {
+    detail::pass_kill_point("first");
+    std::thread([] { detail::pass_kill_point("second"); }).join();
+  };
+  EXPECT_THAT(kill_points_passed(body), ElementsAre("first", "second"));
+  std::vector<std::string> seen;
+  EXPECT_THAT(for_each_kill_point(body, [&](const std::string& at) { seen.push_back(at); }),
+              ElementsAre("first", "second"));
+  EXPECT_THAT(seen, ElementsAre("first", "second"));
+}
+
+TEST(KillPointTest, ABodyThatEndsIsNotKilled) {
+  const KilledRun run = run_killed_at(1, [] { detail::pass_kill_point("only"); });
+  EXPECT_FALSE(run.killed);
+}
+
+TEST(RandomTest, OneSeedGivesOneSequence) {
+  auto first = random_engine(7), second = random_engine(7), other = random_engine(8);
+  const auto value = first();
+  EXPECT_EQ(value, second());
+  EXPECT_NE(value, other());
+}
+
+TEST(WatchdogDeathTest, AHangEndsWithTheStacksOfAllThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const Watchdog watchdog(std::chrono::seconds(1));
+        for (;;) ::pause();
+      },
+      "the watchdog ends this test(.|\n)*=== process");
+}
+
+}  // namespace
+}  // namespace tandem::testing
