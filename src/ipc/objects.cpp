@@ -62,7 +62,7 @@ void destroy_parcel(void* body) {
 }
 
 // By kind. Every process of the family must know all of them, for any may find another's zombie.
-std::array<std::atomic<Destroyer>, 4> destroyers{nullptr, nullptr, destroy_parcel, nullptr};
+std::array<std::atomic<Destroyer>, kObjectKinds> destroyers{nullptr, nullptr, destroy_parcel};
 
 }  // namespace
 

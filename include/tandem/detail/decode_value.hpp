@@ -62,6 +62,8 @@ T Decoder::get() {
     return reinterpret_cast<T>(read_code());
   } else if constexpr (rule == Rule::Handle) {
     return HandleAccess::make<T>(refer(HandleAccess::kind<T>()));
+  } else if constexpr (rule == Rule::Parts) {
+    return HandleAccess::make_of<T>(get<PartsOfHandle<T>>());
   } else if constexpr (rule == Rule::Product) {
     return ProductReader<T>::read(*this);
   } else if constexpr (rule == Rule::Optional) {

@@ -190,6 +190,8 @@ void Encoder::put(const T& value) {
     write_code(reinterpret_cast<const void*>(value));
   } else if constexpr (rule == Rule::Handle) {
     refer(HandleAccess::object(value));
+  } else if constexpr (rule == Rule::Parts) {
+    put(HandleAccess::parts(value));
   } else if constexpr (rule == Rule::Product) {
     std::apply([this](const auto&... parts) { (this->put(parts), ...); }, value);
   } else if constexpr (rule == Rule::Optional) {

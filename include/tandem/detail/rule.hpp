@@ -27,6 +27,7 @@ enum class Rule {
   Bool,     ///< one byte, checked
   Code,     ///< a pointer to a function: by module and offset
   Handle,   ///< by the object's id
+  Parts,    ///< a handle made of several: each of them
   Fixed,    ///< an array whose elements need more than a copy of their memory
   Product,  ///< std::pair, std::tuple
   Optional,

@@ -49,6 +49,8 @@ template <class T>
 consteval Rule rule_of() {
   if constexpr (Handle<T>) {
     return Rule::Handle;
+  } else if constexpr (CompositeHandle<T>) {
+    return Rule::Parts;
   } else if constexpr (std::is_reference_v<T> || std::is_function_v<T>) {
     return Rule::Reference;
   } else if constexpr (std::is_pointer_v<T>) {

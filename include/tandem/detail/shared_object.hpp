@@ -16,7 +16,24 @@ struct ObjectId {
   friend bool operator==(const ObjectId&, const ObjectId&) = default;
 };
 
-enum class ObjectKind : std::uint32_t { Plain = 1, Parcel = 2, Queue = 3 };
+enum class ObjectKind : std::uint32_t {
+  Plain = 1,
+  Parcel,
+  Queue,
+  LifoQueue,
+  PriorityQueue,
+  Lock,
+  RLock,
+  Semaphore,
+  BoundedSemaphore,
+  Event,
+  Condition,
+  Barrier,
+  Value,
+  Array,
+  Pipe,
+};
+inline constexpr std::size_t kObjectKinds = 16;  ///< One more than the last.
 
 /// This process's hold on one shared object: at most one exists for each object and process, and all handles share it.
 ///
