@@ -3,9 +3,12 @@
 /// text names the action and the object.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace tandem {
 
@@ -17,6 +20,36 @@ class Error : public std::runtime_error {
 
 /// put() after close(), or get() once a closed queue is drained.
 class QueueClosed : public Error {
+ public:
+  using Error::Error;
+};
+
+/// recv() when everything that was sent is received and nobody can send any more: the other end is closed everywhere.
+class EndOfStream : public Error {
+ public:
+  using Error::Error;
+};
+
+/// send() when nobody can receive any more: the other end is closed everywhere.
+class BrokenPipe : public Error {
+ public:
+  using Error::Error;
+};
+
+/// recv_bytes_into() with too small a buffer: the message is here instead.
+class BufferTooShort : public Error {
+ public:
+  BufferTooShort(const std::string& text, std::vector<std::byte> message)
+      : Error(text), message_(std::make_shared<const std::vector<std::byte>>(std::move(message))) {}
+
+  const std::vector<std::byte>& message() const noexcept { return *message_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::byte>> message_;  // Copying an exception must not throw.
+};
+
+/// The other side of a socket does not know the key, or does not speak as Tandem does.
+class AuthenticationError : public Error {
  public:
   using Error::Error;
 };

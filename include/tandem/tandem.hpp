@@ -4,6 +4,7 @@
 #include <tandem/arena.hpp>
 #include <tandem/callable.hpp>
 #include <tandem/compare.hpp>
+#include <tandem/connection.hpp>
 #include <tandem/cpu.hpp>
 #include <tandem/crash_report.hpp>
 #include <tandem/descriptor.hpp>

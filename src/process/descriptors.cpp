@@ -36,12 +36,11 @@ Fd duplicate(int fd, const char* what) {
   return copy;
 }
 
-int send_message(int socket, const void* bytes, std::size_t size, std::span<const int> descriptors, int flags) {
+int send_parts(int socket, std::span<const iovec> parts, std::span<const int> descriptors, int flags) {
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
-  iovec part{const_cast<void*>(bytes), size};
   msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
+  message.msg_iov = const_cast<iovec*>(parts.data());
+  message.msg_iovlen = parts.size();
   if (!descriptors.empty()) {
     message.msg_control = control;
     message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
@@ -55,23 +54,33 @@ int send_message(int socket, const void* bytes, std::size_t size, std::span<cons
   return sent < 0 ? errno : 0;
 }
 
-bool receive_message(int socket, void* bytes, std::size_t size, std::vector<Fd>& descriptors, int flags) {
+int send_message(int socket, const void* bytes, std::size_t size, std::span<const int> descriptors, int flags) {
+  const iovec part{const_cast<void*>(bytes), size};
+  return send_parts(socket, {&part, 1}, descriptors, flags);
+}
+
+Received receive_parts(int socket, std::span<const iovec> parts, std::vector<Fd>& descriptors, int flags) {
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
-  iovec part{bytes, size};
   msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
+  message.msg_iov = const_cast<iovec*>(parts.data());
+  message.msg_iovlen = parts.size();
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t received = retry_on_signal([&] { return ::recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC); });
-  if (received < 0) return false;
+  const ssize_t size = retry_on_signal([&] { return ::recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC); });
+  if (size < 0) return {-1, errno, false, false};
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     std::vector<int> numbers((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
     std::memcpy(numbers.data(), CMSG_DATA(header), numbers.size() * sizeof(int));
     for (const int fd : numbers) descriptors.emplace_back(fd);
   }
-  return static_cast<std::size_t>(received) == size && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  return {size, 0, (message.msg_flags & MSG_TRUNC) != 0, (message.msg_flags & MSG_CTRUNC) != 0};
+}
+
+bool receive_message(int socket, void* bytes, std::size_t size, std::vector<Fd>& descriptors, int flags) {
+  const iovec part{bytes, size};
+  const Received received = receive_parts(socket, {&part, 1}, descriptors, flags);
+  return received.size_bytes == static_cast<ssize_t>(size) && !received.cut_short && !received.lost_descriptors;
 }
 
 }  // namespace tandem::detail

@@ -56,11 +56,13 @@ void* find_code(const CodeAddress& address) {
 }
 
 void Encoder::write_code(const void* function) {
+  check_for_family("a function");
   const CodeAddress address = code_address_of(function);
   (*this)(address.build_id, address.offset, address.in_program, address.module);
 }
 
 void* Decoder::read_code() {
+  check_from_family("a function");
   CodeAddress address;
   (*this)(address.build_id, address.offset, address.in_program, address.module);
   return find_code(address);

@@ -21,7 +21,13 @@ std::uint64_t Decoder::get_count() {
   return count;
 }
 
+void Decoder::check_from_family(const char* what) const {
+  if (writer_ == Writer::Stranger)
+    throw WireError(fmt::format("a message from outside of the family names {}: refused", what));
+}
+
 SharedObjectPtr Decoder::refer(ObjectKind kind) {
+  check_from_family("a shared object");
   ObjectId id;
   id.offset = get<std::uint64_t>();
   id.generation = get<std::uint64_t>();
@@ -29,6 +35,7 @@ SharedObjectPtr Decoder::refer(ObjectKind kind) {
 }
 
 int Decoder::take_descriptor() {
+  check_from_family("a descriptor");
   const std::uint64_t index = get_size();
   if (index >= descriptors_.size())
     throw WireError(fmt::format("descriptor {} of a message that came with {}", index, descriptors_.size()));

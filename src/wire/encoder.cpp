@@ -57,6 +57,7 @@ void Encoder::align(std::size_t alignment) {
 }
 
 void Encoder::refer(const SharedObjectPtr& object) {
+  check_for_family("a handle");
   if (object == nullptr) throw WireError("a handle that was moved from cannot be sent");
   const ObjectId id = object->id();
   write(&id.offset, sizeof id.offset);
@@ -70,9 +71,19 @@ void Encoder::refer(const SharedObjectPtr& object) {
   if (known_objects_.insert(object.get()).second) objects_.push_back(object);
 }
 
+void Encoder::check_for_family(const char* what) const {
+  if (purpose_ == Purpose::Stranger)
+    throw WireError(
+        fmt::format("{} cannot be sent over a socket: the other side may be no process of the family", what));
+}
+
 void Encoder::describe_descriptor(int fd) {
-  if (purpose_ != Purpose::Arguments)
-    throw WireError(fmt::format("descriptor {} can be an argument of a Process but not an item of a queue", fd));
+  check_for_family("an open descriptor");
+  if (purpose_ == Purpose::Item)
+    throw WireError(
+        fmt::format("descriptor {} can be sent through a pipe or be an argument of a Process, but it cannot be an item "
+                    "of a queue",
+                    fd));
   put_size(descriptors_.size());
   descriptors_.push_back(fd);
 }

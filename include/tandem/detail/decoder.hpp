@@ -22,13 +22,18 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   using Archive = cereal::InputArchive<Decoder, cereal::AllowEmptyClassElision>;
 
  public:
+  /// Who wrote the bytes. What comes from a stranger may name neither functions nor shared objects of this process.
+  enum class Writer { Family, Stranger };
+
   /// `descriptors`: those that came beside the bytes; the decoder does not close the ones that are not taken.
-  explicit Decoder(std::span<const std::byte> bytes, std::span<const int> descriptors = {}) noexcept
+  explicit Decoder(std::span<const std::byte> bytes, std::span<const int> descriptors = {},
+                   Writer writer = Writer::Family) noexcept
       : Archive(this),
         begin_(bytes.data()),
         position_(begin_),
         end_(begin_ + bytes.size()),
-        descriptors_(descriptors) {}
+        descriptors_(descriptors),
+        writer_(writer) {}
   Decoder(const std::byte* bytes, std::size_t size) noexcept : Decoder(std::span(bytes, size)) {}
   ~Decoder() override;
   Decoder(const Decoder&) = delete;
@@ -63,6 +68,8 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   SharedObjectPtr refer(ObjectKind kind);
   /// Reads a descriptor's place and hands the descriptor over to the caller; each can be taken once.
   int take_descriptor();
+  /// Whether a descriptor was taken.
+  bool has_taken(std::size_t index) const { return index < taken_.size() && taken_[index]; }
   /// Reads the address of a function of this process, loading its module if it must.
   void* read_code();
 
@@ -125,12 +132,15 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   }
   [[noreturn]] void throw_cut_short(std::size_t wanted) const;
   [[noreturn]] static void throw_bad_value(const char* what);
+  /// Throws WireError if `what` must come from the family and the bytes do not.
+  void check_from_family(const char* what) const;
 
   const std::byte* begin_;
   const std::byte* position_;
   const std::byte* end_;
   std::span<const int> descriptors_;
   std::vector<bool> taken_;  // Of the descriptors.
+  Writer writer_;
   int depth_ = 0;
 };
 

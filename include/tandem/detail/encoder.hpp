@@ -35,14 +35,17 @@ class NestingLevel {
 /// A growing buffer of bytes, and a cereal archive for the types that bring their own functions. Owner; for one thread.
 ///
 /// Errors: WireError for what cannot be known at compile time (a handle that was moved from, nesting without end, a
-/// descriptor in a queue's item). After an error the encoder must be cleared.
+/// descriptor in a queue's item, a handle for a stranger). After an error the encoder must be cleared.
 class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision> {
   using Archive = cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision>;
 
  public:
-  /// An item may be read by any process at any time, so it cannot carry descriptors, which are passed at a process's
-  /// start.
-  enum class Purpose { Item, Arguments };
+  enum class Purpose {
+    Item,       ///< Of a queue. Any process may read it at any time, so it cannot carry descriptors.
+    Arguments,  ///< Of a process: descriptors are passed at its start.
+    Message,    ///< Through a pipe, which passes descriptors too.
+    Stranger,   ///< To a process that may not be of the family: no descriptors, handles or functions.
+  };
 
   explicit Encoder(Purpose purpose = Purpose::Item) noexcept : Archive(this), purpose_(purpose) {}
   /// Takes over the bytes and what belongs to them. `other` must not be in the middle of a value.
@@ -77,7 +80,7 @@ class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyCl
   void align(std::size_t alignment);
   /// Appends the object's id and keeps a hold on it until clear(). Throws WireError for null (a handle moved from).
   void refer(const SharedObjectPtr& object);
-  /// Appends a descriptor's place among those that travel beside the bytes. Throws WireError in an item.
+  /// Appends a descriptor's place among those that travel beside the bytes. Throws WireError where none can.
   void describe_descriptor(int fd);
   /// Appends the address of a function, by module and offset. Throws WireError if it is in no loaded module.
   void write_code(const void* function);
@@ -90,6 +93,9 @@ class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyCl
   void clear();
 
  private:
+  /// Throws WireError if `what` must stay within the family and the bytes are for a stranger.
+  void check_for_family(const char* what) const;
+
   template <class T>
   void put(const T& value);
   template <class T>
