@@ -26,12 +26,16 @@ class QueueClosed : public Error {
 
 /// recv() when everything that was sent is received and nobody can send any more: the other end is closed everywhere.
 class EndOfStream : public Error {
+/// A lock is let go of, or a condition used, by one who does not hold it; or a lock that nobody holds is released.
+class NotOwner : public Error {
  public:
   using Error::Error;
 };
 
 /// send() when nobody can receive any more: the other end is closed everywhere.
 class BrokenPipe : public Error {
+/// The process that held a lock died with it: what the lock guards may be half changed. See OnOwnerDeath.
+class OwnerDied : public Error {
  public:
   using Error::Error;
 };
@@ -50,6 +54,14 @@ class BufferTooShort : public Error {
 
 /// The other side of a socket does not know the key, or does not speak as Tandem does.
 class AuthenticationError : public Error {
+/// release() of a BoundedSemaphore that has all its units, or of a Semaphore that cannot count so many.
+class OverRelease : public Error {
+ public:
+  using Error::Error;
+};
+
+/// wait() at a barrier that is broken, or that breaks or is reset meanwhile.
+class BrokenBarrier : public Error {
  public:
   using Error::Error;
 };

@@ -19,6 +19,7 @@ struct ArenaHeader {
   HeapState heap;
   Word limit_bytes;
   Word next_generation;  // Of objects and of slots: no two in a family share one.
+  Word next_serial;      // Of processes.
   Word process_slots;    // Offset of the first slot of each table (family.cpp); slots are reused, never freed.
   Word thread_slots;
   Word zombies;        // Objects that nobody holds, not yet taken apart.

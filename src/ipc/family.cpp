@@ -15,6 +15,7 @@
 #include "core/system.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/members.hpp"
+#include "ipc/owner.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -123,6 +124,15 @@ void leave_thread(void*) {
   change.commit();
 }
 
+// A free slot for a process, under a serial of its own.
+ProcessSlot& take_process_slot(Arena& arena, ArenaChange& change) {
+  ProcessSlot& slot = take_slot<ProcessSlot>(arena, change, arena.header().process_slots);
+  const std::uint64_t serial = get(arena.header().next_serial) + 1;
+  change.set(slot.serial, serial);
+  change.set(arena.header().next_serial, serial);
+  return slot;
+}
+
 void fill_live(ArenaChange& change, ProcessSlot& slot) {
   change.set(slot.pid, static_cast<std::uint64_t>(getpid()));
   change.set(slot.start_time, start_time_of(getpid()));
@@ -135,7 +145,7 @@ void fill_live(ArenaChange& change, ProcessSlot& slot) {
 Member make_slot_for_child() {
   Arena& arena = Arena::instance();
   ArenaChange change(arena);
-  ProcessSlot& child = take_slot<ProcessSlot>(arena, change, arena.header().process_slots);
+  ProcessSlot& child = take_process_slot(arena, change);
   const Member parent = this_process();
   change.set(child.pid, 0);
   change.set(child.start_time, 0);
@@ -174,6 +184,7 @@ void after_fork_in_child() {
   if (forking.slot == 0) _exit(127);
   Arena& arena = Arena::instance();
   thread_slot = 0;
+  this_owner_cache = 0;
   ProcessSlot& slot = arena.at<ProcessSlot>(forking.slot);
   process_slot.store(forking.slot, std::memory_order_relaxed);
   const std::uint64_t generation = forking.generation;
@@ -205,7 +216,7 @@ void join_family(Arena& arena) {
   const int error = pthread_key_create(&thread_key, leave_thread);
   TANDEM_CHECK(error == 0, error, 0);
   ArenaChange change(arena);
-  ProcessSlot& slot = take_slot<ProcessSlot>(arena, change, arena.header().process_slots);
+  ProcessSlot& slot = take_process_slot(arena, change);
   change.set(slot.holds, 0);
   hold_liveness(slot);
   fill_live(change, slot);
@@ -279,6 +290,51 @@ bool thread_is_dead(ArenaChange&, const Member& thread) {
 bool process_is_dead(ArenaChange& change, const Member& process) {
   ProcessSlot& slot = Arena::instance().at<ProcessSlot>(process.slot);
   return get(slot.generation) != process.generation || get(slot.state) == kSlotFree || slot_is_dead(change, slot);
+}
+
+constinit thread_local std::uint64_t this_owner_cache = 0;
+
+std::uint64_t Owner::find_out() {
+  static_assert(kTidBits + kFlagBits < 32, "the thread is in the half of the word that one can sleep on");
+  static_cast<void>(Arena::instance());
+  const std::uint64_t serial = get(this_process_slot().serial);
+  const auto tid = static_cast<std::uint64_t>(::syscall(SYS_gettid));
+  TANDEM_CHECK(serial < kNobody >> (kTidBits + kFlagBits) && tid < std::uint64_t{1} << kTidBits, serial, tid);
+  return this_owner_cache = (serial << (kTidBits + kFlagBits)) | (tid << kFlagBits);
+}
+
+namespace {
+
+ProcessSlot* slot_of_serial(ArenaChange&, std::uint64_t serial) {
+  Arena& arena = Arena::instance();
+  for (std::uint64_t offset = get(arena.header().process_slots); offset != 0;) {
+    ProcessSlot& slot = arena.at<ProcessSlot>(offset);
+    offset = get(slot.next);
+    if (get(slot.serial) == serial && get(slot.state) != kSlotFree) return &slot;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool process_is_dead(ArenaChange& change, std::uint64_t serial) {
+  ProcessSlot* const slot = slot_of_serial(change, serial);
+  return slot == nullptr || slot_is_dead(change, *slot);
+}
+
+Owner::Life Owner::life() const {
+  ArenaChange change(Arena::instance());
+  ProcessSlot* const slot = slot_of_serial(change, serial());
+  if (slot == nullptr || slot_is_dead(change, *slot)) return Life::Dead;
+  const auto pid = static_cast<pid_t>(get(slot->pid));
+  const bool there = ::syscall(SYS_tgkill, pid, tid(), 0) == 0 || errno != ESRCH;
+  return there ? Life::Alive : Life::ThreadEnded;
+}
+
+pid_t Owner::pid() const {
+  ArenaChange change(Arena::instance());
+  const ProcessSlot* const slot = slot_of_serial(change, serial());
+  return slot == nullptr ? 0 : static_cast<pid_t>(get(slot->pid));
 }
 
 void sweep_family() {

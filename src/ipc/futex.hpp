@@ -17,8 +17,12 @@ inline constexpr std::chrono::milliseconds kLongestSleep{100};
 /// deadline has passed; true says only "look again". Never private: the word may be in memory shared with others.
 bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, const Deadline& deadline);
 
+/// The same on the lower half of a word of 64 bits.
+bool futex_wait(std::atomic<std::uint64_t>& word, std::uint64_t expected, const Deadline& deadline);
+
 /// Wakes up to `count` sleepers; returns how many there were.
 int futex_wake(std::atomic<std::uint32_t>& word, int count);
+int futex_wake(std::atomic<std::uint64_t>& word, int count);
 
 /// A place in shared memory where threads wait for a condition that a lock guards. All zeros is its start.
 ///

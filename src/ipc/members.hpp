@@ -32,11 +32,12 @@ struct ThreadSlot : Slot {
 struct ProcessSlot : Slot {
   Word pid;
   Word start_time;         // From /proc, so that another process with the same pid is recognised; 0 if unknown.
+  Word serial;             // Of this user of the slot: see Owner. Never used again.
   Word holds;              // Offset of the first Hold.
   Word forker;             // The slot that made this one while it was Forking, and
   Word forker_generation;  // its generation.
 };
-static_assert(sizeof(ThreadSlot) == 80 && sizeof(ProcessSlot) == 104, "layout in shared memory");
+static_assert(sizeof(ThreadSlot) == 80 && sizeof(ProcessSlot) == 112, "layout in shared memory");
 
 /// That a process keeps an object alive: one block for each object that the process has handles to.
 struct Hold {

@@ -1,6 +1,7 @@
 /// What a public template must see of the arena: a counted reference to one object in it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -49,10 +50,13 @@ class SharedObject {
   ObjectId id() const noexcept { return id_; }
   /// The object's memory, as mapped in this process.
   void* data() const noexcept { return data_; }
+  /// A word for the kind's own use in this process, 0 at first. In a forked process it is a copy of the parent's.
+  std::atomic<std::uint64_t>& local() const noexcept { return local_; }
 
  private:
   const ObjectId id_;
   void* const data_;
+  mutable std::atomic<std::uint64_t> local_{0};
 };
 
 using SharedObjectPtr = std::shared_ptr<const SharedObject>;
