@@ -26,16 +26,12 @@ class QueueClosed : public Error {
 
 /// recv() when everything that was sent is received and nobody can send any more: the other end is closed everywhere.
 class EndOfStream : public Error {
-/// A lock is let go of, or a condition used, by one who does not hold it; or a lock that nobody holds is released.
-class NotOwner : public Error {
  public:
   using Error::Error;
 };
 
 /// send() when nobody can receive any more: the other end is closed everywhere.
 class BrokenPipe : public Error {
-/// The process that held a lock died with it: what the lock guards may be half changed. See OnOwnerDeath.
-class OwnerDied : public Error {
  public:
   using Error::Error;
 };
@@ -54,6 +50,22 @@ class BufferTooShort : public Error {
 
 /// The other side of a socket does not know the key, or does not speak as Tandem does.
 class AuthenticationError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A lock is let go of, or a condition used, by one who does not hold it; or a lock that nobody holds is released.
+class NotOwner : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The process that held a lock died with it: what the lock guards may be half changed. See OnOwnerDeath.
+class OwnerDied : public Error {
+ public:
+  using Error::Error;
+};
+
 /// release() of a BoundedSemaphore that has all its units, or of a Semaphore that cannot count so many.
 class OverRelease : public Error {
  public:

@@ -2,19 +2,25 @@
 #pragma once
 
 #include <tandem/arena.hpp>
+#include <tandem/barrier.hpp>
 #include <tandem/callable.hpp>
 #include <tandem/compare.hpp>
+#include <tandem/condition.hpp>
 #include <tandem/connection.hpp>
 #include <tandem/cpu.hpp>
 #include <tandem/crash_report.hpp>
 #include <tandem/descriptor.hpp>
 #include <tandem/error.hpp>
+#include <tandem/event.hpp>
 #include <tandem/excepthook.hpp>
 #include <tandem/exit.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/init.hpp>
+#include <tandem/lock.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
+#include <tandem/rlock.hpp>
+#include <tandem/semaphore.hpp>
 #include <tandem/start_method.hpp>
 #include <tandem/start_new_thread.hpp>
 #include <tandem/thread.hpp>

@@ -1,6 +1,8 @@
 /// Sleeping on a word of shared memory, for threads of any process of the family.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -23,6 +25,22 @@ bool futex_wait(std::atomic<std::uint64_t>& word, std::uint64_t expected, const 
 /// Wakes up to `count` sleepers; returns how many there were.
 int futex_wake(std::atomic<std::uint32_t>& word, int count);
 int futex_wake(std::atomic<std::uint64_t>& word, int count);
+
+/// Looks a few times, and lets others run in between, before a sleep whose wake-up may come at once; whether `ready()`
+/// held. Bounded and short: well below the cost of the sleep that it saves, so that it costs a busy machine little.
+template <class Ready>
+bool spin_briefly(Ready ready) {
+  constexpr int kRelaxRounds = 12, kYieldRounds = 4;
+  for (int round = 0; round < kRelaxRounds + kYieldRounds; ++round) {
+    if (ready()) return true;
+    if (round < kRelaxRounds) {
+      __builtin_ia32_pause();
+    } else {
+      ::sched_yield();
+    }
+  }
+  return ready();
+}
 
 /// A place in shared memory where threads wait for a condition that a lock guards. All zeros is its start.
 ///

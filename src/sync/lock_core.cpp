@@ -139,6 +139,11 @@ Acquired LockCore::acquire_again(std::size_t times) {
   return acquired;
 }
 
+void LockCore::throw_if_chosen() const {
+  const LockState& state = state_of(object_);
+  if (static_cast<OnOwnerDeath>(state.on_owner_death) == OnOwnerDeath::Throw) throw_owner_died(state);
+}
+
 bool LockCore::locked() const {
   const std::uint64_t word = state_of(object_).lock.word();
   return !OwnerLock::is_free(word) && word != OwnerLock::kBroken;

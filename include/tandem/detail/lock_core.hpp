@@ -66,6 +66,8 @@ class LockCore {
   std::size_t release_all();
   /// Takes it back as often. Throws OwnerDied under Break; otherwise the lock is the caller's again, abandoned or not.
   Acquired acquire_again(std::size_t times);
+  /// Throws OwnerDied, with the lock held, if that is how its users want to hear of it.
+  void throw_if_chosen() const;
 
  private:
   SharedObjectPtr object_;
