@@ -27,4 +27,5 @@
 #include <tandem/thread_info.hpp>
 #include <tandem/timer.hpp>
 #include <tandem/version.hpp>
+#include <tandem/wait.hpp>
 #include <tandem/wire.hpp>

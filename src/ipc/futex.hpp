@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include <tandem/detail/deadline.hpp>
 
@@ -21,6 +23,18 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, const 
 
 /// The same on the lower half of a word of 64 bits.
 bool futex_wait(std::atomic<std::uint64_t>& word, std::uint64_t expected, const Deadline& deadline);
+
+/// A word that a thread sleeps on, and the value that it sleeps for.
+struct FutexWait {
+  std::atomic<std::uint32_t>* word;
+  std::uint32_t expected;
+};
+/// The most words that one thread can sleep on: the kernel's limit.
+inline constexpr std::size_t kMostFutexes = 128;
+/// As futex_wait(), on up to kMostFutexes words at once: a wake-up on any of them ends it. On a kernel without
+/// futex_waitv(2), older than Linux 5.16, only a wake-up on the first one does; a change of the others is found when
+/// the round is over.
+bool futex_wait_any(std::span<const FutexWait> words, const Deadline& deadline);
 
 /// Wakes up to `count` sleepers; returns how many there were.
 int futex_wake(std::atomic<std::uint32_t>& word, int count);
@@ -78,6 +92,8 @@ class WaitPoint {
     resume();
     return announce();
   }
+  /// What sleep() sleeps on, for who sleeps on several.
+  std::atomic<std::uint32_t>& word() noexcept { return signal_; }
   void wake_one() { futex_wake(signal_, 1); }
   void wake_all();
 

@@ -8,6 +8,7 @@
 #include "core/kill_point.hpp"
 #include "ipc/family.hpp"
 #include "ipc/futex.hpp"
+#include "ipc/wait_source.hpp"
 #include "sync/event_state.hpp"
 
 namespace tandem {
@@ -36,6 +37,30 @@ void EventState::set() noexcept {
 EventState& event_state_of(const SharedObjectPtr& object) {
   if (!object) throw StaleHandle("use of an event that was moved from");
   return *static_cast<EventState*>(object->data());
+}
+
+namespace {
+
+class EventWaitSource final : public WaitSource {
+ public:
+  explicit EventWaitSource(SharedObjectPtr object) : object_(std::move(object)) {}
+  bool ready() override { return (event_state_of(object_).load() & EventState::kSet) != 0; }
+  std::optional<FutexWait> prepare() override {
+    EventState& state = event_state_of(object_);
+    const std::uint32_t now = state.announce_sleeper();
+    if ((now & EventState::kSet) != 0) return std::nullopt;
+    return FutexWait{&state.word, now};
+  }
+
+ private:
+  const SharedObjectPtr object_;
+};
+
+}  // namespace
+
+std::shared_ptr<WaitSource> event_wait_source(const SharedObjectPtr& event) {
+  static_cast<void>(event_state_of(event));
+  return std::make_shared<EventWaitSource>(event);
 }
 
 }  // namespace detail

@@ -31,4 +31,8 @@ static_assert(sizeof(EventState) == 4, "layout in shared memory");
 
 EventState& event_state_of(const SharedObjectPtr& object);
 
+class WaitSource;
+/// For wait(): ready while the event is set.
+std::shared_ptr<WaitSource> event_wait_source(const SharedObjectPtr& event);
+
 }  // namespace tandem::detail

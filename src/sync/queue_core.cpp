@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "core/kill_point.hpp"
+#include "ipc/wait_source.hpp"
 #include "sync/locked_queue.hpp"
 
 namespace tandem::detail {
@@ -372,6 +373,42 @@ void QueueCore::close(bool discard) {
   state.space.wake_all();
   state.finished.wake_all();
   bury_zombies();
+}
+
+namespace {
+
+class QueueWaitSource final : public WaitSource {
+ public:
+  explicit QueueWaitSource(QueueCore queue) : queue_(std::move(queue)) {}
+
+  bool ready() override {
+    LockedQueue queue(state_of(queue_.object()));
+    return wait_for_item(queue, Deadline::now()) != Found::Nothing;
+  }
+  std::optional<FutexWait> prepare() override {
+    LockedQueue queue(state_of(queue_.object()));
+    if (wait_for_item(queue, Deadline::now()) != Found::Nothing) return std::nullopt;
+    const WaitPoint::Ticket ticket = queue->items.prepare();
+    return FutexWait{&queue->items.word(), ticket};
+  }
+  // Who puts one item wakes one sleeper. This one takes nothing, so the wake-up goes to the next, who may.
+  void resume() override {
+    LockedQueue queue(state_of(queue_.object()));
+    queue->items.resume();
+    const bool more = !queue.no_items() && queue->items.announce();
+    queue.unlock();
+    if (more) queue->items.wake_one();
+  }
+
+ private:
+  const QueueCore queue_;
+};
+
+}  // namespace
+
+std::shared_ptr<WaitSource> QueueCore::wait_source() const {
+  static_cast<void>(state_of(object_));
+  return std::make_shared<QueueWaitSource>(*this);
 }
 
 // With the lock, though it is one word: what a killed process had not committed must not be seen.

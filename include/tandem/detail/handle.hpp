@@ -28,6 +28,11 @@ struct HandleAccess {
   static const SharedObjectPtr& object(const H& handle) {
     return handle.shared_object();
   }
+  /// The untyped inside of a queue.
+  template <class Q>
+  static auto core(const Q& queue) -> decltype((queue.core_)) {
+    return queue.core_;
+  }
   template <class H>
   static H make(SharedObjectPtr object) {
     return H(std::move(object));

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -17,6 +18,8 @@
 #include <tandem/wire.hpp>
 
 namespace tandem::detail {
+
+class WaitSource;
 
 /// An item as it goes into a queue. Refers to the item it was made of if that moves as plain bytes.
 class EncodedItem {
@@ -95,6 +98,8 @@ class QueueCore {
   std::size_t size() const;
   bool closed() const;
   std::size_t capacity() const;
+  /// For wait(): ready when get() would not wait.
+  std::shared_ptr<WaitSource> wait_source() const;
   ObjectId id() const { return object_->id(); }
   const SharedObjectPtr& object() const { return object_; }
 
