@@ -4,6 +4,8 @@
 #include <unistd.h>
 #include <tandem/exit.hpp>
 #include <tandem/gil.hpp>
+#include <tandem/lock.hpp>
+#include <tandem/rlock.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/timer.hpp>
 
@@ -150,6 +152,31 @@ TEST_F(SignalTest, JoinContinuesAfterAHandler) {
     thread.join();
   }
   EXPECT_FALSE(thread.is_alive());
+}
+
+// SIG-05
+TEST_F(SignalTest, AcquiringALockContinuesAfterAHandler) {
+  handled = 0;
+  const auto check = [](auto lock) {
+    std::latch held(1);
+    std::latch release(1);
+    Thread holder([&] {
+      const std::scoped_lock guard(lock);
+      held.count_down();
+      release.wait();
+    });
+    holder.start();
+    held.wait();
+    const Interruptions interruptions;
+    EXPECT_FALSE(lock.acquire_for(milliseconds(50)));
+    release.count_down();
+    lock.acquire();
+    lock.release();
+    holder.join();
+  };
+  check(Lock());
+  check(RLock());
+  EXPECT_GT(handled, 0);
 }
 
 // SIG-04
