@@ -326,15 +326,17 @@ TEST_F(ConditionKillTest, WhoNotifiesMayBeKilledAnywhere) {
 
 TEST_F(ConditionKillTest, AWaitThatGetsAnAbandonedLockBackTellsItWithTheLockHeld) {
   Condition condition;  // Its lock throws.
+  Event notified;
   Process owner(tandem::fork, [&] {
     condition.acquire();
     condition.notify();
+    notified.set();
     testing::wait_for_ever();
   });
   std::unique_lock guard(condition);
   owner.start();
   std::thread killer([&] {
-    while (condition.waiting() != 0 || !condition.locked()) std::this_thread::yield();
+    notified.wait();
     owner.kill();
   });
   EXPECT_THROW(condition.wait(), OwnerDied);

@@ -275,6 +275,7 @@ TEST_F(LockKillTest, IsStillItsOwnersInAForkedProcess) {
   RLock rlock;
   lock.acquire();
   rlock.acquire();
+  Event looked;
   const pid_t pid = testing::fork_child([&] {
     if (lock.owned() || rlock.owned() || rlock.recursion_count() != 0) return 1;
     if (lock.try_acquire() || rlock.try_acquire()) return 2;
@@ -283,12 +284,14 @@ TEST_F(LockKillTest, IsStillItsOwnersInAForkedProcess) {
       return 3;
     } catch (const NotOwner&) {
     }
+    looked.set();
     lock.acquire();  // Until the parent releases it.
     lock.release();
     rlock.acquire();
     rlock.release();
     return 0;
   });
+  EXPECT_TRUE(looked.wait_for(kSoon)) << "the child found something else";
   lock.release();
   rlock.release();
   EXPECT_EQ(testing::exit_code_of(pid), 0);
