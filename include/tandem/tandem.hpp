@@ -16,6 +16,7 @@
 #include <tandem/exit.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/init.hpp>
+#include <tandem/listener.hpp>
 #include <tandem/lock.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "connection/pipe_channel.hpp"
+#include "connection/socket_channel.hpp"
 #include "process/descriptors.hpp"
 
 namespace tandem {
@@ -125,7 +126,8 @@ void Connection::load(detail::Decoder& decoder) {
       channel_ = detail::PipeChannel::load(decoder);
       return;
     case detail::ChannelKind::Socket:
-      break;
+      channel_ = detail::SocketChannel::load(decoder);
+      return;
   }
   throw WireError("bytes that are no Connection");
 }

@@ -1,0 +1,428 @@
+// Peers of a socket that do not know the key, do not speak the language, are slow, or mean harm.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <tandem/connection.hpp>
+#include <tandem/descriptor.hpp>
+#include <tandem/listener.hpp>
+#include <tandem/queue.hpp>
+
+#include "connection/handshake.hpp"
+#include "connection/socket.hpp"
+#include "support/leak_checked_test.hpp"
+#include "support/random.hpp"
+
+namespace tandem {
+namespace {
+
+using namespace std::chrono_literals;
+using detail::FrameHeader;
+using detail::Handshake;
+using testing::LeakCheckedTest;
+
+using Text = std::string;
+using Number = Handshake::Number;
+using Role = Handshake::Role;
+
+const SocketOptions kSecret{.key = "secret"};
+
+Text fresh_name() {
+  static int number = 0;
+  return "unix:@tandem_test_" + std::to_string(::getpid()) + "_" + std::to_string(number++);
+}
+
+Number counting_from(unsigned char first) {
+  Number number;
+  for (std::byte& byte : number) byte = static_cast<std::byte>(first++);
+  return number;
+}
+
+Text hex(const Number& number) {
+  Text text;
+  for (const std::byte byte : number) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", static_cast<unsigned>(byte));
+    text += two;
+  }
+  return text;
+}
+
+/// Passes what one side sends to the other until neither has more.
+void run_together(Handshake& a, Handshake& b) {
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (auto [from, to] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+      while (!from->to_send().empty() && !to->room().empty()) {
+        const auto bytes = from->to_send();
+        const auto room = to->room();
+        const std::size_t size = std::min(bytes.size(), room.size());
+        std::memcpy(room.data(), bytes.data(), size);
+        from->sent(size);
+        to->received(size);
+        moved = true;
+      }
+    }
+  }
+}
+
+class HandshakeTest : public LeakCheckedTest {};
+
+// PIP-38: of the digests there is one, and no older form
+TEST_F(HandshakeTest, TheProofIsTheHmacThatOthersCompute) {
+  const Number client = counting_from(0), listener = counting_from(100);
+  // python3: hmac.new(key, b"tandem 1 client" + client + listener, hashlib.sha256)
+  EXPECT_EQ(hex(Handshake::prove(Role::Client, "secret", client, listener)),
+            "f8ec99efddbfcec238b56d05187826594613098b12b669ba1f40a31719a86210");
+  EXPECT_EQ(hex(Handshake::prove(Role::Listener, "secret", client, listener)),
+            "1c1b3ea55146f3bcb339c6e1e54e5daf79c95bb82a2d78a6813decfd147a2ae2");
+  EXPECT_EQ(hex(Handshake::prove(Role::Client, "", client, listener)),
+            "b76118fe07e06d68edc76646a9350aff0c0a97ad8ddd26128f81935e74a7a465");
+}
+
+// PIP-38
+TEST_F(HandshakeTest, BothSidesAgreeIfBothHaveTheKey) {
+  for (const std::optional<Text>& key : {std::optional<Text>("secret"), std::optional<Text>(""), std::optional<Text>(),
+                                        std::optional<Text>(Text(1000, '\0'))}) {
+    Handshake client(Role::Client, key), listener(Role::Listener, key);
+    run_together(client, listener);
+    EXPECT_TRUE(client.done() && listener.done()) << client.failure() << listener.failure();
+  }
+}
+
+TEST_F(HandshakeTest, NeitherSideIsDoneIfTheKeysDiffer) {
+  const std::optional<Text> keys[] = {"secret", "secreT", "", std::nullopt};
+  for (const auto& one : keys)
+    for (const auto& other : keys) {
+      if (one == other) continue;
+      Handshake client(Role::Client, one), listener(Role::Listener, other);
+      run_together(client, listener);
+      EXPECT_FALSE(listener.done());
+      EXPECT_FALSE(listener.failure().empty());
+      // A client without a key expects no answer; it is told with its first message.
+      if (one) {
+        EXPECT_FALSE(client.done());
+        EXPECT_FALSE(client.failure().empty());
+      }
+    }
+}
+
+void feed(Handshake& side, detail::FrameForm form, const Number& number) {
+  FrameHeader header;
+  header.form = form;
+  header.size_bytes = number.size();
+  const auto head = std::as_bytes(std::span(&header, 1));
+  std::vector<std::byte> frame(head.begin(), head.end());
+  frame.insert(frame.end(), number.begin(), number.end());
+  for (std::size_t at = 0; at < frame.size() && !side.room().empty();) {
+    const std::size_t size = std::min(side.room().size(), frame.size() - at);
+    std::memcpy(side.room().data(), frame.data() + at, size);
+    side.received(size);
+    at += size;
+  }
+}
+
+// PIP-36
+TEST_F(HandshakeTest, AWrongAnswerToTheChallengeIsAFailure) {
+  Handshake listener(Role::Listener, "secret");
+  feed(listener, detail::kHelloWithKeyFrame, Number{});
+  EXPECT_FALSE(listener.done());
+  feed(listener, detail::kProofFrame, Number{});
+  EXPECT_EQ(listener.failure(), "the client does not have the key");
+}
+
+// PIP-37
+TEST_F(HandshakeTest, AWrongWelcomeFromTheListenerIsAFailure) {
+  Handshake client(Role::Client, "secret");
+  feed(client, detail::kChallengeFrame, Number{});
+  feed(client, detail::kWelcomeFrame, Number{});
+  EXPECT_EQ(client.failure(), "the listener does not have the key");
+}
+
+// What a side has sent itself is no answer to what it asks.
+TEST_F(HandshakeTest, AProofCannotBeReflectedOrReplayed) {
+  Handshake client(Role::Client, "secret");
+  std::vector<std::byte> said(client.to_send().begin(), client.to_send().end());
+  client.sent(said.size());
+  Number of_client;
+  std::memcpy(of_client.data(), said.data() + sizeof(FrameHeader), of_client.size());
+  feed(client, detail::kChallengeFrame, of_client);  // Its own number, thrown back ...
+  Number proof;
+  std::memcpy(proof.data(), client.to_send().data() + sizeof(FrameHeader), proof.size());
+  feed(client, detail::kWelcomeFrame, proof);  // ... and its own proof.
+  EXPECT_EQ(client.failure(), "the listener does not have the key");
+
+  Handshake first(Role::Listener, "secret"), second(Role::Listener, "secret");
+  feed(first, detail::kHelloWithKeyFrame, of_client);
+  feed(second, detail::kHelloWithKeyFrame, of_client);
+  Number of_first;
+  std::memcpy(of_first.data(), first.to_send().data() + sizeof(FrameHeader), of_first.size());
+  feed(second, detail::kProofFrame, Handshake::prove(Role::Client, "secret", of_client, of_first));
+  EXPECT_FALSE(second.done());
+}
+
+TEST_F(HandshakeTest, WhatDoesNotBelongThereIsAFailure) {
+  for (const auto form : {detail::kBytesFrame, detail::kHelloFrame, detail::kProofFrame, detail::kRejectFrame}) {
+    Handshake listener(Role::Listener, "secret");
+    feed(listener, form, Number{});
+    EXPECT_FALSE(listener.failure().empty()) << form;
+    EXPECT_TRUE(listener.room().empty());
+  }
+  Handshake listener(Role::Listener, "secret");
+  std::memset(listener.room().data(), 'x', listener.room().size());
+  listener.received(listener.room().size());
+  EXPECT_EQ(listener.failure(), "the other side does not speak as Tandem does");
+}
+
+class StrangerTest : public LeakCheckedTest {
+ protected:
+  /// Connects without a word.
+  static detail::Fd stranger(const Listener& listener) {
+    return detail::connect_to(detail::parse_address(listener.address()).front(), detail::Deadline::after(60s));
+  }
+  static void say(const detail::Fd& to, const Text& text) {
+    static_cast<void>(::send(to.get(), text.data(), text.size(), MSG_NOSIGNAL));
+  }
+  static bool is_cut_off(const detail::Fd& fd) {
+    char some[100];
+    while (::recv(fd.get(), some, sizeof some, 0) > 0) {
+    }
+    return true;
+  }
+};
+
+// PIP-36, PIP-37
+TEST_F(StrangerTest, WhoHasAnotherKeyIsTurnedAwayAndOthersAreServed) {
+  Listener listener(fresh_name(), kSecret);
+  std::thread clients([&] {
+    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = "wrong"})), AuthenticationError);
+    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = ""})), AuthenticationError);
+    Connection without = Client(listener.address());
+    EXPECT_THROW(static_cast<void>(without.recv<int>()), AuthenticationError);
+    Client(listener.address(), kSecret).send(7);
+  });
+  EXPECT_EQ(listener.accept().recv<int>(), 7);
+  EXPECT_EQ(listener.rejected(), 3U);
+  clients.join();
+}
+
+// PIP-13
+TEST_F(StrangerTest, AnEmptyKeyWorksIfBothSidesUseIt) {
+  for (const Text& address : {fresh_name(), Text("tcp:127.0.0.1:0")}) {
+    Listener listener(address, {.key = ""});
+    std::thread client([&] { Client(listener.address(), {.key = ""}).send(7); });
+    EXPECT_EQ(listener.accept().recv<int>(), 7);
+    client.join();
+  }
+}
+
+TEST_F(StrangerTest, AListenerWithoutAKeyTurnsAwayWhoHasOne) {
+  Listener listener(fresh_name());
+  std::thread clients([&] {
+    EXPECT_THROW(static_cast<void>(Client(listener.address(), kSecret)), AuthenticationError);
+    Client(listener.address()).send(7);
+  });
+  EXPECT_EQ(listener.accept().recv<int>(), 7);
+  clients.join();
+}
+
+TEST_F(StrangerTest, SilentOnesHoldUpNobodyAndAreTurnedAwayInTime) {
+  Listener listener(fresh_name(), {.key = "secret", .handshake_timeout = 150ms});
+  std::vector<detail::Fd> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(stranger(listener));
+  std::thread client([&] { Client(listener.address(), kSecret).send(7); });
+  EXPECT_EQ(listener.accept().recv<int>(), 7);
+  client.join();
+  while (listener.rejected() < 20) EXPECT_EQ(listener.accept_for(20ms), std::nullopt);
+  for (const detail::Fd& fd : silent) EXPECT_TRUE(is_cut_off(fd));
+}
+
+TEST_F(StrangerTest, SlowOnesHoldUpNobody) {
+  Listener listener(fresh_name(), kSecret);
+  std::atomic<bool> over{false};
+  std::thread slow([&] {
+    const detail::Fd fd = stranger(listener);
+    FrameHeader header;
+    header.form = detail::kHelloWithKeyFrame;
+    header.size_bytes = 32;
+    const Text text(reinterpret_cast<const char*>(&header), sizeof header);
+    for (const char byte : text) say(fd, Text(1, byte));
+    while (!over) std::this_thread::yield();
+  });
+  for (int i = 0; i < 5; ++i) {
+    std::thread client([&] { Client(listener.address(), kSecret).send(7); });
+    EXPECT_EQ(listener.accept().recv<int>(), 7);
+    client.join();
+  }
+  EXPECT_EQ(listener.rejected(), 0U);
+  over = true;
+  slow.join();
+}
+
+TEST_F(StrangerTest, ACrowdOfSilentOnesMakesWayForTheNext) {
+  Listener listener(fresh_name(), {.key = "secret", .handshake_timeout = 1h});
+  std::vector<detail::Fd> silent;
+  for (int i = 0; i < 100; ++i) {
+    silent.push_back(stranger(listener));
+    EXPECT_EQ(listener.accept_for(0s), std::nullopt);
+  }
+  EXPECT_EQ(listener.rejected(), 36U);
+  std::thread client([&] { Client(listener.address(), kSecret).send(7); });
+  EXPECT_EQ(listener.accept().recv<int>(), 7);
+  client.join();
+}
+
+TEST_F(StrangerTest, NoiseIsTurnedAway) {
+  Listener listener(fresh_name(), kSecret);
+  auto engine = testing::random_engine();
+  for (const std::size_t size : {1, 15, 16, 48, 100, 100'000}) {
+    const detail::Fd fd = stranger(listener);
+    Text noise(size, '\0');
+    for (char& byte : noise) byte = static_cast<char>(engine());
+    std::thread saying([&] {
+      say(fd, noise);
+      ::shutdown(fd.get(), SHUT_WR);
+    });
+    const std::size_t before = listener.rejected();
+    while (listener.rejected() == before) EXPECT_EQ(listener.accept_for(1ms), std::nullopt);
+    EXPECT_TRUE(is_cut_off(fd));
+    saying.join();
+  }
+  EXPECT_EQ(listener.rejected(), 6U);
+}
+
+// A false listener learns nothing that it could use, and the client is not taken in.
+TEST_F(StrangerTest, AFalseListenerIsFoundOut) {
+  const Text address = fresh_name();
+  const detail::Fd listening = detail::listen_at(detail::parse_address(address).front(), 5);
+  std::thread client([&] { EXPECT_THROW(static_cast<void>(Client(address, kSecret)), AuthenticationError); });
+  detail::Fd fd;
+  for (int error = 0; !fd;) fd = detail::accept_one(listening.get(), error);
+  // The whole of what an honest one would say, with another key.
+  FrameHeader header;
+  header.form = detail::kChallengeFrame;
+  header.size_bytes = 32;
+  say(fd, Text(reinterpret_cast<const char*>(&header), sizeof header) + Text(32, 'x'));
+  header.form = detail::kWelcomeFrame;
+  say(fd, Text(reinterpret_cast<const char*>(&header), sizeof header) + Text(32, 'y'));
+  client.join();
+}
+
+/// Two ends of a socket, one of them bare.
+struct HalfBare {
+  explicit HalfBare(SocketOptions options = {}) : listener(fresh_name(), options) {
+    bare = detail::connect_to(detail::parse_address(listener.address()).front(), detail::Deadline::after(60s));
+    Handshake handshake(Role::Client, options.key);
+    EXPECT_EQ(::send(bare.get(), handshake.to_send().data(), handshake.to_send().size(), MSG_NOSIGNAL), 48);
+    connection = listener.accept();
+  }
+  void say(const Text& text) const { EXPECT_GT(::send(bare.get(), text.data(), text.size(), MSG_NOSIGNAL), 0); }
+  void say_header(std::uint32_t form, std::uint64_t size) const {
+    FrameHeader header;
+    header.form = form;
+    header.size_bytes = size;
+    say(Text(reinterpret_cast<const char*>(&header), sizeof header));
+  }
+  Listener listener;
+  detail::Fd bare;
+  Connection connection;
+};
+
+TEST_F(StrangerTest, ATruncatedMessageIsTheEnd) {
+  HalfBare ends;
+  ends.say_header(0, 100);
+  ends.say("only this");
+  EXPECT_EQ(ends.connection.recv_bytes_for(1ms), std::nullopt);
+  // Where the rest is read, the beginning must be.
+  auto [here, there] = Pipe();
+  EXPECT_THROW(here.send(ends.connection), StateError);
+  ends.bare.reset();
+  EXPECT_THROW(ends.connection.recv_bytes(), EndOfStream);
+}
+
+TEST_F(StrangerTest, AMessageInManyPiecesArrivesWhole) {
+  HalfBare ends;
+  FrameHeader header;
+  header.size_bytes = 3;
+  const Text text = Text(reinterpret_cast<const char*>(&header), sizeof header) + "abc";
+  for (const char byte : text) {
+    EXPECT_EQ(ends.connection.recv_bytes_for(0s), std::nullopt);
+    ends.say(Text(1, byte));
+  }
+  EXPECT_EQ(ends.connection.recv_bytes().size(), 3U);
+}
+
+TEST_F(StrangerTest, WhatIsNoMessageIsAnErrorAndTheEnd) {
+  for (int kind = 0; kind < 3; ++kind) {
+    HalfBare ends;
+    if (kind == 0) ends.say(Text(16, 'x'));
+    if (kind == 1) ends.say_header(2, 0);
+    if (kind == 2) ends.say_header(1, ~std::uint64_t{0});
+    EXPECT_THROW(ends.connection.recv_bytes(), WireError);
+    EXPECT_THROW(ends.connection.recv_bytes(), EndOfStream);
+    EXPECT_THROW(ends.connection.send(1), BrokenPipe);
+  }
+}
+
+TEST_F(StrangerTest, AMessageOverTheLimitIsRefusedBeforeItIsRead) {
+  HalfBare ends({.message_limit_bytes = 1000});
+  ends.say_header(0, 1000);
+  ends.say(Text(1000, 'x'));
+  EXPECT_EQ(ends.connection.recv_bytes().size(), 1000U);
+  ends.say_header(0, 1001);
+  EXPECT_THROW(ends.connection.recv_bytes(), WireError);
+}
+
+TEST_F(StrangerTest, HandlesFunctionsAndDescriptorsDoNotCrossASocket) {
+  Listener listener(fresh_name());
+  Connection client = Client(listener.address());
+  Connection connection = listener.accept();
+  EXPECT_THROW(client.send(Queue<int>()), WireError);
+  EXPECT_THROW(client.send(&fresh_name), WireError);
+  EXPECT_THROW(client.send(Descriptor::duplicate(STDERR_FILENO)), WireError);
+  EXPECT_THROW(client.send(Pipe().first), WireError);
+  EXPECT_FALSE(connection.poll());
+}
+
+template <class T>
+void expect_refused(const T& value) {
+  HalfBare ends;
+  detail::Encoder encoder(detail::Encoder::Purpose::Message);
+  detail::encode(encoder, value);
+  ends.say_header(1, encoder.bytes().size());
+  ends.say(Text(reinterpret_cast<const char*>(encoder.bytes().data()), encoder.bytes().size()));
+  EXPECT_THROW(static_cast<void>(ends.connection.recv<T>()), WireError);
+}
+
+// As an evil client would send them, naming what is really there.
+TEST_F(StrangerTest, HandlesFunctionsAndDescriptorsFromASocketAreRefused) {
+  expect_refused(Queue<int>());
+  expect_refused(&fresh_name);
+  expect_refused(Descriptor::duplicate(STDERR_FILENO));
+  expect_refused(Pipe().first);
+}
+
+TEST_F(StrangerTest, AMessageOfWhichAPartIsSentWhenTheTimeIsOverBreaksTheConnection) {
+  HalfBare ends;
+  const std::vector<std::byte> large(8 << 20);
+  EXPECT_THROW(static_cast<void>(ends.connection.send_bytes_for(large, 20ms)), BrokenPipe);
+  EXPECT_THROW(ends.connection.send(1), BrokenPipe);
+  EXPECT_THROW(ends.connection.recv_bytes(), EndOfStream);
+}
+
+TEST_F(StrangerTest, APeerThatIsGoneIsABrokenPipe) {
+  HalfBare ends;
+  ends.bare.reset();
+  EXPECT_THROW(ends.connection.recv_bytes(), EndOfStream);
+  EXPECT_THROW(ends.connection.send_bytes(std::vector<std::byte>(1 << 20)), BrokenPipe);
+}
+
+}  // namespace
+}  // namespace tandem
