@@ -18,6 +18,7 @@
 #include <tandem/init.hpp>
 #include <tandem/listener.hpp>
 #include <tandem/lock.hpp>
+#include <tandem/log.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/rlock.hpp>

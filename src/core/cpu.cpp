@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <stdexcept>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "core/cpu_sources.hpp"
+#include "core/log.hpp"
 #include "core/system.hpp"
 
 namespace tandem::detail {
@@ -174,8 +174,8 @@ int count_cores_by_hwloc() {
 void warn_once_about_cores(std::size_t used_instead) {
   static std::atomic<bool> warned{false};
   if (warned.exchange(true)) return;
-  std::fprintf(stderr, "tandem: cannot count the physical cores of this machine; taking its %zu usable CPUs for them\n",
-               used_instead);
+  log_line(LogLevel::Warning, "cannot count the physical cores of this machine; taking its {} usable CPUs for them",
+           used_instead);
 }
 
 }  // namespace

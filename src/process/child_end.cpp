@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/log.hpp"
 #include "core/stack.hpp"
 #include "process/child.hpp"
 
@@ -77,6 +78,7 @@ void Child::end(pid_t pid, const std::optional<Ending>& told, std::vector<std::s
   }
   record.reset();
   parcel.reset();
+  log_line(LogLevel::Debug, "{} (pid {}) has ended: {}", name(), pid, status.to_string());
 
   Fd closed_pidfd, closed_channel;
   std::shared_ptr<Server> server;

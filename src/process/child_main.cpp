@@ -17,6 +17,7 @@
 #include <tandem/start_new_thread.hpp>
 
 #include "core/kill_point.hpp"
+#include "core/log.hpp"
 #include "core/throw_stack.hpp"
 #include "ipc/futex.hpp"
 #include "process/child_record.hpp"
@@ -152,6 +153,12 @@ bool crash_handler_is_off() {
   set_start_method(setup.default_method);
   set_fork_thread_policy(setup.fork_threads);
   set_stack_size(setup.thread_stack_bytes);
+  if (setup.log_level) {
+    set_log_level(*setup.log_level);
+  } else {
+    forget_log_level();
+    static_cast<void>(log_level());
+  }
   clear_exit_hooks();
   arm_process_exit();
   on_process_exit(end_children);

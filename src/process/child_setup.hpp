@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <tandem/log.hpp>
 #include <tandem/start_method.hpp>
 
 namespace tandem::detail {
@@ -26,6 +28,7 @@ struct ChildSetup {
   StartMethod default_method = StartMethod::ForkServer;
   ForkThreadPolicy fork_threads = ForkThreadPolicy::Warn;
   std::size_t thread_stack_bytes = 0;
+  std::optional<LogLevel> log_level;  // Empty: the child was given a TANDEM_LOG of its own.
 
   // Only for a child of the server: what a child of the parent itself gets from the kernel.
   std::vector<std::string> environment;  // "NAME=value"
@@ -36,7 +39,7 @@ struct ChildSetup {
   template <class Archive>
   void serialize(Archive& archive) {
     archive(name, daemon, method, parent_pid, parent_name, crash_handler, wants_stop_token, default_method,
-            fork_threads, thread_stack_bytes, environment, blocked_signals, ignored_signals, file_mode_mask);
+            fork_threads, thread_stack_bytes, log_level, environment, blocked_signals, ignored_signals, file_mode_mask);
   }
 };
 

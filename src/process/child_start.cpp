@@ -7,6 +7,7 @@
 
 #include "core/blocking.hpp"
 #include "core/kill_point.hpp"
+#include "core/log.hpp"
 #include "process/child.hpp"
 #include "process/children.hpp"
 #include "process/descriptors.hpp"
@@ -60,6 +61,7 @@ ChildSetup Child::begin_start() {
   setup.default_method = tandem::start_method();
   setup.fork_threads = tandem::fork_thread_policy();
   setup.thread_stack_bytes = tandem::stack_size();
+  if (!options_.environment.contains("TANDEM_LOG")) setup.log_level = tandem::log_level();
   stage_ = ChildStage::Starting;
   owner_.store(setup.parent_pid, std::memory_order_relaxed);
   method_ = setup.method;
@@ -90,7 +92,9 @@ void Child::launch(ChildSetup& setup) {
     Launch launch{*this, setup, body, record, options_, children.lifeline_fd(), error.write.get()};
     Launched launched = launch_by(setup.method, launch);
     TANDEM_KILL_POINT("process.start.launched");
+    const pid_t pid = launched.pid;
     finish_start(std::move(launched));
+    log_line(LogLevel::Debug, "{} (pid {}) is started by {}", setup.name, pid, tandem::to_string(setup.method));
   } catch (...) {
     const MutexGuard guard(mutex_);
     body_ = std::move(body);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/kill_point.hpp"
+#include "core/log.hpp"
 #include "ipc/family.hpp"
 #include "process/child_main.hpp"
 #include "process/descriptors.hpp"
@@ -99,7 +100,7 @@ class ForkServer {
       descriptors.clear();
       run_portable_child(std::move(child));
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "tandem: %s\n", error.what());
+      log_line(LogLevel::Error, "a child process cannot begin: {}", error.what());
       ::_exit(1);
     }
   }
@@ -138,7 +139,7 @@ void run_fork_server(Fd socket) {
   try {
     ForkServer(std::move(socket)).run();
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "tandem: fork server: %s\n", error.what());
+    log_line(LogLevel::Error, "the fork server ends: {}", error.what());
     ::_exit(1);
   }
 }

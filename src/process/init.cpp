@@ -1,4 +1,5 @@
 #include <tandem/init.hpp>
+#include <tandem/log.hpp>
 
 #include <atomic>
 #include <utility>
@@ -29,6 +30,7 @@ void init() {
   detail::Seat seat = detail::take_seat();
   switch (seat.as) {
     case detail::ExecutedAs::Program:
+      static_cast<void>(log_level());  // A mistake in TANDEM_LOG is said now.
       return;
     case detail::ExecutedAs::Server:
       detail::run_fork_server(std::move(seat.socket));

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/kill_point.hpp"
+#include "core/log.hpp"
 #include "ipc/family.hpp"
 #include "process/child_main.hpp"
 #include "process/children.hpp"
@@ -77,7 +78,7 @@ void set_environment(const std::map<std::string, std::optional<std::string>>& ch
     }
     set_environment(launch.options.environment);
   } catch (const std::exception& exception) {
-    std::fprintf(stderr, "tandem: %s\n", exception.what());
+    log_line(LogLevel::Error, "a child process cannot begin: {}", exception.what());
     ::_exit(1);
   }
   run_forked_child(launch.setup, launch.record, launch.body);
@@ -96,7 +97,7 @@ void check_threads_before_fork(const std::string& child_name) {
                            "spawn, or before the threads";
   if (policy == ForkThreadPolicy::Refuse) throw StateError(text);
   static std::atomic<bool> warned{false};
-  if (!warned.exchange(true)) std::fprintf(stderr, "tandem: warning: %s\n", text.c_str());
+  if (!warned.exchange(true)) log_line(LogLevel::Warning, "{}", text);
 }
 
 Launched launch_by_fork(Launch& launch) {

@@ -9,13 +9,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "core/check.hpp"
 #include "core/kill_point.hpp"
+#include "core/log.hpp"
 #include "ipc/family.hpp"
 #include "process/children.hpp"
 #include "process/descriptors.hpp"
@@ -39,7 +39,7 @@ void give_back_what_the_dead_held() noexcept {
     sweep_family();
   } catch (const std::exception& error) {
     // Whoever waits for it next does it.
-    std::fprintf(stderr, "tandem: cannot give back what an ended process held: %s\n", error.what());
+    log_line(LogLevel::Error, "cannot give back what an ended process held: {}", error.what());
   }
 }
 
