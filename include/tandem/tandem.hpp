@@ -23,6 +23,7 @@
 #include <tandem/queue.hpp>
 #include <tandem/rlock.hpp>
 #include <tandem/semaphore.hpp>
+#include <tandem/shared_memory.hpp>
 #include <tandem/start_method.hpp>
 #include <tandem/start_new_thread.hpp>
 #include <tandem/thread.hpp>

@@ -17,6 +17,7 @@
 #include "core/kill_point.hpp"
 #include "core/log.hpp"
 #include "ipc/family.hpp"
+#include "ipc/segment.hpp"
 #include "process/children.hpp"
 #include "process/descriptors.hpp"
 #include "thread/native_thread.hpp"
@@ -37,6 +38,7 @@ std::uint64_t count_oom_kills() {
 void give_back_what_the_dead_held() noexcept {
   try {
     sweep_family();
+    Segment::sweep();
   } catch (const std::exception& error) {
     // Whoever waits for it next does it.
     log_line(LogLevel::Error, "cannot give back what an ended process held: {}", error.what());

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 #include <tandem/arena.hpp>
@@ -60,6 +61,12 @@ std::vector<ProcessLine> all_processes() {
     processes.push_back(process);
   }
   return processes;
+}
+
+// See unique_name() of support/shared_memory_fixture.hpp.
+bool is_of_another_test(const std::string& name) {
+  constexpr std::string_view kBegin = "tandem.memory.test-";
+  return name.starts_with(kBegin) && !name.starts_with(std::string(kBegin) + std::to_string(::getpid()) + "-");
 }
 
 }  // namespace
@@ -127,9 +134,9 @@ void Inventory::add_descriptors() {
 
 void Inventory::add_names(const std::string& folder) {
   // Others work on this machine too: what Tandem makes has its name. Temporary files of tests themselves are called
-  // tandem_test_*.
+  // tandem_test_*, and their shared memory has the test's pid in its name.
   for (const std::string& name : entries(folder))
-    if (name.find("tandem") != std::string::npos && !name.starts_with("tandem_test_"))
+    if (name.find("tandem") != std::string::npos && !name.starts_with("tandem_test_") && !is_of_another_test(name))
       add("file " + folder + "/" + name, "");
 }
 
