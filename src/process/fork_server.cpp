@@ -4,14 +4,20 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <system_error>
 #include <utility>
+
+#include <tandem/detail/deadline.hpp>
 
 #include "core/kill_point.hpp"
 #include "core/log.hpp"
 #include "ipc/family.hpp"
+#include "ipc/segment.hpp"
 #include "process/child_main.hpp"
 #include "process/descriptors.hpp"
 #include "process/lifeline.hpp"
@@ -27,10 +33,11 @@ class ForkServer {
   [[noreturn]] void run() {
     prepare();
     for (;;) {
-      pollfd events[] = {{socket_.get(), POLLIN, 0}, {child_ended_.get(), POLLIN, 0}};
-      retry_on_signal([&] { return ::poll(events, 2, -1); });
+      pollfd events[] = {{socket_.get(), POLLIN, 0}, {child_ended_.get(), POLLIN, 0}, {lifeline_, 0, 0}};
+      retry_on_signal([&] { return ::poll(events, 3, -1); });
+      if (events[2].revents != 0) clear_up();
       if ((events[1].revents & POLLIN) != 0) report_ends();
-      if (events[0].revents != 0 && !serve_one()) ::_exit(0);  // The client is gone.
+      if (events[0].revents != 0 && !serve_one()) clear_up();
     }
   }
 
@@ -56,6 +63,43 @@ class ForkServer {
     ::sigprocmask(SIG_SETMASK, &child_ended, nullptr);
     child_ended_ = Fd(::signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!child_ended_) throw_errno("cannot watch the children of the fork server");
+    lifeline_ = outlive_lifeline();
+    try {
+      client_ = open_pidfd(::getppid());
+    } catch (const std::system_error&) {
+      // It is gone already, which the lifeline tells, or in another pid namespace: then clear_up() does not wait for
+      // it.
+    }
+  }
+
+  // The client is gone, by SIGKILL perhaps, and with it the children, whose lifeline it held. What they had given names
+  // to is removed by this process, which is the last one. It waits for them to be dead, since a process that lives
+  // keeps its names, but not for long: all of the family is to be gone within a second.
+  [[noreturn]] void clear_up() {
+    const Deadline limit = Deadline::after(std::chrono::milliseconds(400));
+    TANDEM_KILL_POINT("process.server.alone");
+    if (client_) await(client_.get(), limit);
+    pid_t pid = 0;
+    do {
+      forget_signals();
+      while (reap_any(pid, /*keep=*/false)) {
+      }
+    } while (errno != ECHILD && await(child_ended_.get(), limit));
+    Segment::sweep();
+    ::_exit(0);
+  }
+
+  // Whether there is something to read before the time is over.
+  static bool await(int fd, Deadline limit) {
+    pollfd event{fd, POLLIN, 0};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(limit.left(std::chrono::seconds(1)));
+    return retry_on_signal([&] { return ::poll(&event, 1, static_cast<int>(left.count())); }) == 1;
+  }
+
+  void forget_signals() {
+    signalfd_siginfo discarded;
+    while (::read(child_ended_.get(), &discarded, sizeof discarded) > 0) {
+    }
   }
 
   bool serve_one() {
@@ -79,6 +123,7 @@ class ForkServer {
     try {
       socket_.reset();
       child_ended_.reset();
+      client_.reset();
       renew_lifeline();
       TANDEM_KILL_POINT("process.child.forked");
       PortableChild child;
@@ -106,9 +151,7 @@ class ForkServer {
   }
 
   void report_ends() {
-    signalfd_siginfo discarded;
-    while (::read(child_ended_.get(), &discarded, sizeof discarded) > 0) {
-    }
+    forget_signals();
     pid_t pid = 0;
     // Looked at, reported, and only then taken: killed in between, the client still learns the status.
     while (const std::optional<Ending> ending = reap_any(pid, /*keep=*/true)) {
@@ -130,6 +173,8 @@ class ForkServer {
 
   Fd socket_;
   Fd child_ended_;
+  Fd client_;
+  int lifeline_ = -1;
   std::map<pid_t, std::uint64_t> numbers_;  // The client's names for the children.
 };
 

@@ -65,4 +65,11 @@ void renew_lifeline() {
   hold_lifeline(std::move(held()));
 }
 
+int outlive_lifeline() {
+  // So that a process which somebody has stopped ends too. (Without effect where a thread waits for the end, see above:
+  // that kills this process as any other.)
+  if (::fcntl(held().get(), F_SETSIG, SIGCONT) != 0) throw_errno("cannot look at the life of the parent process");
+  return held().get();
+}
+
 }  // namespace tandem::detail

@@ -18,5 +18,8 @@ struct Lifeline {
 void hold_lifeline(Fd read);
 /// The same in a process that was forked, for the lifeline that the forking process holds.
 void renew_lifeline();
+/// From now on the parent's end does not kill this process, which must end by itself: a descriptor whose hang-up tells
+/// of it.
+int outlive_lifeline();
 
 }  // namespace tandem::detail
