@@ -13,6 +13,7 @@
 #include "support/bodies.hpp"
 #include "support/kill_points.hpp"
 #include "support/process_fixture.hpp"
+#include "support/shared_memory_fixture.hpp"
 
 namespace tandem::testing {
 namespace {
@@ -213,6 +214,21 @@ TEST_P(ForkServerKillTest, AServerThatAlwaysDiesIsAnError) {
     process.join();
     return process.exitcode().value();
   });
+}
+
+// The server goes last, when its client has been killed. Killed meanwhile, it leaves the names to whoever uses such next.
+TEST_P(ForkServerKillTest, AServerKilledWhileItGoesLeavesNoProcess) {
+  const Strays strays;
+  const std::string name = unique_name("alone");
+  WaitingProcess first([&] {
+    ::setenv(kVariable, "process.server.alone", 1);
+    new SharedMemory(SharedMemory::create(name, 100));
+    Queue<int> queue;
+    expect_all_well(queue);
+  });
+  first.kill();
+  EXPECT_THAT(strays.left(), ::testing::IsEmpty());
+  EXPECT_FALSE(can_attach(name));
 }
 
 INSTANTIATE_TEST_SUITE_P(Where, ForkServerKillTest, ::testing::Values(Where::ForkServer),
