@@ -216,7 +216,8 @@ TEST_P(ForkServerKillTest, AServerThatAlwaysDiesIsAnError) {
   });
 }
 
-// The server goes last, when its client has been killed. Killed meanwhile, it leaves the names to whoever uses such next.
+// The server goes last, when its client has been killed. Killed meanwhile, it leaves the names to whoever uses such
+// next.
 TEST_P(ForkServerKillTest, AServerKilledWhileItGoesLeavesNoProcess) {
   const Strays strays;
   const std::string name = unique_name("alone");

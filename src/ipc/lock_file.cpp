@@ -42,12 +42,17 @@ class LockFiles {
 
 namespace {
 
-int set_lock(int fd, int command, int type, std::int64_t byte) {
+struct flock lock_of(int type, std::int64_t byte) {
   struct flock lock{};
   lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
   lock.l_len = 1;
+  return lock;
+}
+
+int set_lock(int fd, int command, int type, std::int64_t byte) {
+  struct flock lock = lock_of(type, byte);
   return retry_on_signal([&] { return ::fcntl(fd, command, &lock); });
 }
 
@@ -58,6 +63,11 @@ bool try_set_lock(int fd, int type, std::int64_t byte) {
 }
 
 }  // namespace
+
+bool is_locked(int fd, std::int64_t byte) noexcept {
+  struct flock lock = lock_of(F_WRLCK, byte);
+  return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
 
 LockFile::LockFile() {
   LockFiles& files = LockFiles::instance();

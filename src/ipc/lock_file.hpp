@@ -7,6 +7,9 @@
 
 namespace tandem::detail {
 
+/// Whether somebody holds a lock on this byte of an open file. Takes none. False where that cannot be told.
+bool is_locked(int fd, std::int64_t byte) noexcept;
+
 /// An open file, for locking alone. Owner, of locks that belong to the open file description (F_OFD_SETLK). Not
 /// movable.
 ///

@@ -107,6 +107,12 @@ bool remove_locked_name(const std::string& path, const SegmentId& id) {
   return true;
 }
 
+// A quick look, without taking anything: most of what a sweep meets is alive.
+bool seems_owned(const std::string& path) {
+  const Fd file(retry_on_signal([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC | kOpenFlags); }));
+  return !file || is_locked(file.get(), kOwnerByte);
+}
+
 enum class Look { Removed, Gone, Kept };
 enum class IfBusy { LeaveIt, Wait };
 
@@ -286,8 +292,8 @@ std::size_t Segment::sweep() {
   while (const dirent* const entry = ::readdir(folder.get())) {
     const std::string_view file = entry->d_name;
     if (!file.starts_with(kPrefix) || file.size() == kPrefix.size()) continue;
-    const std::string name(file.substr(kPrefix.size()));
-    if (remove_leftover(path_of(name), IfBusy::LeaveIt) == Look::Removed) removed.push_back(quoted(name));
+    const std::string name(file.substr(kPrefix.size())), path = path_of(name);
+    if (!seems_owned(path) && remove_leftover(path, IfBusy::LeaveIt) == Look::Removed) removed.push_back(quoted(name));
   }
   if (!removed.empty())
     log_line(LogLevel::Info, "shared memory whose owner is dead was removed: {} ({})", removed.size(),
