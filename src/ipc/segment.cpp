@@ -252,6 +252,7 @@ std::shared_ptr<Segment> Segment::attach(const std::string& name, const std::opt
   check_name(name);
   sweep();
   const std::string what = "cannot attach shared memory " + quoted(name), path = path_of(name);
+  remove_leftover(path, IfBusy::Wait);  // A sweep leaves what another is just about to remove.
   const Fd file(retry_on_signal([&] { return ::open(path.c_str(), O_RDWR | kOpenFlags | O_CLOEXEC); }));
   TANDEM_KILL_POINT("segment.attach.opened");
   if (!file) {
