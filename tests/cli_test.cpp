@@ -189,7 +189,7 @@ TEST_F(CliTest, ShowsProgressOnATerminalOnly) {
 /// A named pipe in which the workers of mischief.so say that they are there.
 class Fifo {
  public:
-  Fifo() : name_("/tmp/tandem-test-fifo-" + std::to_string(::getpid())) {
+  Fifo() : name_("/tmp/tandem_test_fifo-" + std::to_string(::getpid())) {
     if (::mkfifo(name_.c_str(), 0600) != 0) detail::throw_errno("cannot make " + name_);
   }
   ~Fifo() { ::unlink(name_.c_str()); }

@@ -303,6 +303,17 @@ TEST_F(SharedMemoryTest, TheSuperuserDoesNotTakeAnotherUsersMemoryForItsOwn) {
   std::filesystem::remove(path_of_memory(name_));
 }
 
+TEST_F(SharedMemoryTest, TheUmaskTakesNothingAwayFromTheOwner) {
+  const mode_t before = ::umask(0777);
+  {
+    const SharedMemory memory = SharedMemory::create(name_, 100);
+    ::umask(before);
+    struct stat file{};
+    ASSERT_EQ(::stat(path_of_memory(name_).c_str(), &file), 0);
+    EXPECT_EQ(file.st_mode & 0777u, 0600u);
+  }
+}
+
 TEST_F(SharedMemoryTest, ElementsAreAsManyAsFit) {
   const SharedMemory memory = SharedMemory::create(name_, 31);
   ASSERT_THAT(memory.as<double>(), SizeIs(3));

@@ -186,10 +186,6 @@ void Segment::check_name(std::string_view name) {
   if (name.size() > kLongestName) refuse(fmt::format("the name has {} bytes, more than {}", name.size(), kLongestName));
 }
 
-std::string_view Segment::prefix() noexcept {
-  return kPrefix;
-}
-
 Segment::Segment(const std::string& what, int fd, std::size_t size_bytes) : id_(facts_of(fd).id) {
   void* const base = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) throw_errno(fmt::format("{}: cannot map its {} bytes", what, size_bytes));
@@ -205,6 +201,8 @@ std::shared_ptr<Segment> Segment::make_nameless(const std::string& what, std::si
     if (errno == ENOSPC) throw_full(errno, what, size_bytes);
     throw_errno(fmt::format("{} in {}", what, kFolder));
   }
+  // Whatever the umask says: it is to be opened again.
+  if (::fchmod(file.get(), S_IRUSR | S_IWUSR) != 0) throw_errno(what);
   TANDEM_KILL_POINT("segment.create.made");
   reserve(file.get(), size_bytes, what);
   TANDEM_KILL_POINT("segment.create.reserved");

@@ -34,8 +34,6 @@ class Segment {
  public:
   /// Throws std::invalid_argument for a name that no segment can have.
   static void check_name(std::string_view name);
-  /// What every file's name in /dev/shm begins with.
-  static std::string_view prefix() noexcept;
 
   /// Makes one of zeroed bytes, which this process owns, after sweep(). Throws std::invalid_argument,
   /// std::system_error.

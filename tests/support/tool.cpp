@@ -101,7 +101,7 @@ ToolRun run_tool(const std::vector<std::string>& arguments, const ToolStreams& s
   return RunningTool(arguments, streams).finish();
 }
 
-TemporaryFile::TemporaryFile(const std::string& content) : path_("/tmp/tandem-test-XXXXXX") {
+TemporaryFile::TemporaryFile(const std::string& content) : path_("/tmp/tandem_test_XXXXXX") {
   const detail::Fd file(::mkstemp(path_.data()));
   if (!file || ::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
     detail::throw_errno("cannot write " + path_);
