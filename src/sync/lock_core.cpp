@@ -88,7 +88,7 @@ LockCore::LockCore(Kind kind, OnOwnerDeath on_owner_death) {
       &argument);
 }
 
-Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) {
+Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) const {
   LockState& state = state_of(object_);
   if (state.recursive() && state.lock.held_here()) {
     state.set_depth(get(state.depth) + 1);
@@ -109,7 +109,7 @@ Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) {
   throw_owner_died(state);
 }
 
-void LockCore::release() {
+void LockCore::release() const {
   LockState& state = state_of(object_);
   if (state.lock.word() == OwnerLock::kBroken) return;  // By a guard that is unwound: there is nobody to let in.
   if (state.recursive()) {
@@ -119,7 +119,7 @@ void LockCore::release() {
   if (!state.lock.release()) throw_not_owner(state, "release");
 }
 
-void LockCore::repaired() {
+void LockCore::repaired() const {
   LockState& state = state_of(object_);
   if (!state.lock.held_here()) throw_not_owner(state, "repaired");
   state.lock.set_repaired();

@@ -49,9 +49,9 @@ class LockCore {
   LockCore(Kind kind, OnOwnerDeath on_owner_death);
   explicit LockCore(SharedObjectPtr object) : object_(std::move(object)) {}
 
-  Acquired acquire(const Deadline& deadline, Abandoned abandoned);
-  void release();
-  void repaired();
+  Acquired acquire(const Deadline& deadline, Abandoned abandoned) const;
+  void release() const;
+  void repaired() const;
 
   bool locked() const;
   bool owner_died() const;
