@@ -1,7 +1,9 @@
 /// All of Tandem. Each header can be included alone.
 #pragma once
 
+#include <tandem/any_lock.hpp>
 #include <tandem/arena.hpp>
+#include <tandem/array.hpp>
 #include <tandem/barrier.hpp>
 #include <tandem/callable.hpp>
 #include <tandem/compare.hpp>
@@ -21,14 +23,17 @@
 #include <tandem/log.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
+#include <tandem/raw_value.hpp>
 #include <tandem/rlock.hpp>
 #include <tandem/semaphore.hpp>
+#include <tandem/shareable.hpp>
 #include <tandem/shared_memory.hpp>
 #include <tandem/start_method.hpp>
 #include <tandem/start_new_thread.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/thread_info.hpp>
 #include <tandem/timer.hpp>
+#include <tandem/value.hpp>
 #include <tandem/version.hpp>
 #include <tandem/wait.hpp>
 #include <tandem/wire.hpp>

@@ -1,0 +1,4 @@
+// EXPECT: SendTheValueNotAPointerToIt
+#include <tandem/value.hpp>
+
+tandem::Value<int*> number;
