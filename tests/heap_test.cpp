@@ -101,6 +101,7 @@ class HeapTest : public testing::LeakCheckedTest {
   Word* owners_ = nullptr;
 };
 
+// VAL-13: check_structure() walks from neighbour to neighbour until the end, and adds up what is used.
 TEST_F(HeapTest, BlocksKeepTheirContentsAndBecomeOneAgain) {
   auto engine = testing::random_engine();
   std::vector<std::optional<Allocation>> model(kOwners);
