@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -206,6 +207,26 @@ TEST_F(GuideTest, TerminateEndsWhatDoesNotListen) {
   p.terminate();
   p.join();
   EXPECT_EQ(p.exitcode(), -SIGTERM);
+}
+
+// --- shared data
+
+void take_part(tandem::Value<int> done, tandem::Array<double> sums, double part) {
+  done += 1;  // one step
+  std::scoped_lock guard(sums);
+  for (double& sum : sums) sum += part;
+}
+
+TEST_F(GuideTest, ProcessesShareValuesAndArrays) {
+  tandem::Value<int> done;
+  tandem::Array<double> sums(3);  // zeros
+  tandem::Process a(take_part, done, sums, 0.5), b(take_part, done, sums, 2.0);
+  a.start();
+  b.start();
+  a.join();
+  b.join();
+  EXPECT_EQ(done, 2);
+  EXPECT_EQ(sums[2], 2.5);
 }
 
 // --- the Gil

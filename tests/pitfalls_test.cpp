@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <vector>
@@ -170,6 +171,77 @@ TEST_F(PitfallsTest, WhatMustBeFinishedIsJoined) {
     p.join();
   }
   EXPECT_EQ(results.get(), 1);
+}
+
+// --- shared data
+
+void add_one(tandem::Value<int> total) {
+  total += 1;
+}
+
+TEST_F(PitfallsTest, GetAndSetAreTwoSteps) {
+  tandem::Value<int> total;
+  const int seen = total.get();
+  tandem::Process p(add_one, total);
+  p.start();
+  p.join();
+  total.set(seen + 1);  // what total.set(total.get() + 1) does
+  EXPECT_EQ(total, 1);  // the child's one is lost
+}
+
+TEST_F(PitfallsTest, AddingIsOneStep) {
+  tandem::Value<int> total;
+  tandem::Process p(add_one, total);
+  p.start();
+  total += 1;
+  total.update([](int value) { return value + 1; });
+  {
+    std::scoped_lock guard(total);
+    total.set(total.get() + 1);
+  }
+  p.join();
+  EXPECT_EQ(total, 4);
+}
+
+TEST_F(PitfallsTest, ACopyOfAValueIsTheSameValue) {
+  tandem::Value<int> total(1);
+  auto before = total;
+  total += 1;
+  EXPECT_EQ(before, 2);
+}
+
+TEST_F(PitfallsTest, GetCopiesTheValueOut) {
+  tandem::Value<int> total(1);
+  const int before = total.get();
+  total += 1;
+  EXPECT_EQ(before, 1);
+}
+
+void count_one(tandem::Array<int> counts) {
+  std::scoped_lock guard(counts);
+  ++counts[0];
+}
+
+TEST_F(PitfallsTest, AnElementIsReadAndWrittenInTwoSteps) {
+  tandem::Array<int> counts(1);
+  const int seen = counts[0];
+  tandem::Process p(count_one, counts);
+  p.start();
+  p.join();
+  counts[0] = seen + 1;  // what ++counts[0] does
+  EXPECT_EQ(counts[0], 1);
+}
+
+TEST_F(PitfallsTest, AnElementIsChangedUnderTheLock) {
+  tandem::Array<int> counts(1);
+  tandem::Process p(count_one, counts);
+  p.start();
+  {
+    std::scoped_lock guard(counts);
+    ++counts[0];
+  }
+  p.join();
+  EXPECT_EQ(counts[0], 2);
 }
 
 // --- a Gil without checkpoints
