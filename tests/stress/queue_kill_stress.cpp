@@ -2,7 +2,6 @@
 // invented, and the arena is as it was.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +11,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,7 +20,9 @@
 #include <tandem/queue.hpp>
 
 #include "ipc/family.hpp"
+#include "support/item_ledger.hpp"
 #include "support/leak_checked_test.hpp"
+#include "support/outside_memory.hpp"
 #include "support/random.hpp"
 
 namespace tandem {
@@ -34,29 +34,18 @@ constexpr std::size_t kProducers = 2;
 constexpr std::size_t kConsumers = 2;
 constexpr std::uint64_t kMostItems = 20'000'000;  // Of each producer: more than it can put in the time.
 
-/// What survives all kills, in memory that the queue does not know of.
+/// What survives all kills.
 struct Ledger {
-  struct Producer {
-    std::atomic<std::uint64_t> begun;     // Numbers below this may have been put.
-    std::atomic<std::uint64_t> returned;  // How many put() calls returned.
-  };
   struct Consumer {
     std::atomic<std::uint64_t> decoded;  // The item that is being received, plus 1; 0 when get() has returned.
   };
-  std::array<Producer, kProducers> producers;
   std::array<Consumer, kConsumers> consumers;
-  // For each item: bit 0 put() returned, then how often get() returned it.
-  std::array<std::array<std::atomic<std::uint8_t>, kMostItems>, kProducers> items;
-  static constexpr std::uint8_t kReturned = 0x80;
+  testing::ItemLedger<kProducers, kMostItems> items;
 };
 
 Ledger* ledger = nullptr;
 // Where this process notes what it is decoding.
 std::atomic<std::uint64_t>* decoding = nullptr;
-
-std::uint64_t name_of(std::uint64_t producer, std::uint64_t number) {
-  return producer << 56 | number;
-}
 
 /// An item that says when it is being received, and is small, middling or large.
 struct Noted {
@@ -94,12 +83,10 @@ std::uint64_t name_in(const Noted& item) {
 
 template <class T>
 [[noreturn]] void produce(std::size_t me, Queue<T> queue) {
-  auto& mine = ledger->producers[me];
-  for (std::uint64_t number = mine.begun.load(); number < kMostItems; ++number) {
-    mine.begun.store(number + 1);
-    queue.put(make_item<T>(name_of(me, number)));
-    ledger->items[me][number].fetch_or(Ledger::kReturned);
-    mine.returned.fetch_add(1);
+  while (!ledger->items.full(me)) {
+    const std::uint64_t name = ledger->items.begin(me);
+    queue.put(make_item<T>(name));
+    ledger->items.note_put(name);
   }
   _exit(0);
 }
@@ -115,7 +102,7 @@ template <class T>
       _exit(0);
     }
     const std::uint64_t name = name_in(*item);
-    ledger->items[name >> 56][name & ((std::uint64_t{1} << 56) - 1)].fetch_add(1);
+    ledger->items.note_got(name);
     decoding->store(0);
     if (*item != make_item<T>(name)) abort();  // Invented: the parent sees the signal.
   }
@@ -141,14 +128,9 @@ pid_t start(auto body) {
 template <class T>
 void QueueKillStress::run(std::size_t capacity) {
   const std::size_t before = arena_usage().in_use_bytes;
-  void* memory =
-      mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  ASSERT_NE(memory, MAP_FAILED);
-  ledger = static_cast<Ledger*>(memory);  // Zeroed by the kernel, which is what its atomics begin with.
-  std::size_t put = 0;
-  std::size_t got = 0;
-  std::size_t unsure_of_put = 0;
-  std::size_t died_with_item = 0;
+  const testing::OutsideMemory<Ledger> memory;
+  ledger = memory.get();
+  std::vector<std::uint64_t> died_decoding;
   std::size_t consumer_kills = 0;
   {
     Queue<T> queue(capacity);
@@ -160,7 +142,6 @@ void QueueKillStress::run(std::size_t capacity) {
     for (std::size_t who = 0; who < workers.size(); ++who) launch(who);
 
     auto engine = testing::random_engine();
-    std::vector<std::uint64_t> died_decoding;
     for (std::size_t kill_number = 0; kill_number < kills(); ++kill_number) {
       // The instant is the randomness of this test; nothing is waited for.
       const timespec pause{0, static_cast<long>(engine() % 1'500'000)};
@@ -189,38 +170,21 @@ void QueueKillStress::run(std::size_t capacity) {
       EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
     }
     EXPECT_EQ(queue.size(), 0U);
-
-    for (std::uint64_t producer = 0; producer < kProducers; ++producer) {
-      const std::uint64_t begun = ledger->producers[producer].begun.load();
-      for (std::uint64_t number = 0; number < begun; ++number) {
-        const std::uint8_t seen = ledger->items[producer][number].load();
-        const bool returned = (seen & Ledger::kReturned) != 0;
-        const int times = seen & ~Ledger::kReturned;
-        put += returned ? 1 : 0;
-        got += static_cast<std::size_t>(times);
-        ASSERT_LE(times, 1) << "invented: item " << number << " of producer " << producer << " came twice";
-        unsure_of_put += !returned && times == 1 ? 1 : 0;
-        if (!returned || times == 1) continue;
-        // Put and never seen: only one that had it in its hands when it was killed can have it, between the instant at
-        // which get() made it its own and the instruction with which it noted that.
-        ++died_with_item;
-        if constexpr (std::is_same_v<T, Noted>) {
-          ASSERT_GE(std::ranges::count(died_decoding, name_of(producer, number)), 1) << "lost: item " << number;
-        }
-      }
-      for (std::uint64_t number = begun; number < std::min(begun + 1000, kMostItems); ++number)
-        ASSERT_EQ(ledger->items[producer][number].load(), 0) << "invented: item " << number << " was never put";
-    }
-    EXPECT_LE(died_with_item, consumer_kills) << "lost";
   }
-  munmap(memory, sizeof(Ledger));
+  const auto counts = ledger->items.count([&](std::uint64_t name) {
+    // Only one that had it in its hands when it was killed can have it, between the instant at which get() made it its
+    // own and the instruction with which it noted that.
+    if constexpr (std::is_same_v<T, Noted>) EXPECT_GE(std::ranges::count(died_decoding, name), 1) << "lost: " << name;
+  });
+  EXPECT_EQ(counts.twice, 0U) << "invented";
+  EXPECT_EQ(counts.invented, 0U);
+  EXPECT_LE(counts.vanished, consumer_kills) << "lost";
   EXPECT_EQ(arena_usage().in_use_bytes, before);
   std::printf(
       "%zu kills (%zu of consumers): %zu puts returned, %zu items got, %zu of killed puts got, %zu items died in the "
-      "hands of a "
-      "consumer that had got them\n",
-      kills(), consumer_kills, put, got, unsure_of_put, died_with_item);
-  EXPECT_GT(got, kills()) << "too little happened to prove anything";
+      "hands of a consumer that had got them\n",
+      kills(), consumer_kills, counts.put, counts.got, counts.unsure, counts.vanished);
+  EXPECT_GT(counts.got, kills()) << "too little happened to prove anything";
 }
 
 TEST_F(QueueKillStress, SmallItemsSurviveKillsAtAnyInstant) {
