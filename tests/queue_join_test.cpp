@@ -1,4 +1,4 @@
-// task_done() and join(): waiting until all work is done.
+// task_done() and join() of queues of any kind: waiting until all work is done.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,7 +9,7 @@
 
 #include <tandem/queue.hpp>
 
-#include "support/where.hpp"
+#include "support/queue_kinds.hpp"
 
 namespace tandem {
 namespace {
@@ -17,20 +17,22 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Worker;
 
-class QueueJoinTest : public testing::EverywhereTest {};
-TANDEM_TEST_EVERYWHERE(QueueJoinTest);
+class QueueJoinTest : public testing::EveryQueueTest {};
+TANDEM_TEST_EVERY_QUEUE(QueueJoinTest);
 
 // Marks each item done only behind noting it, so that join() tells that all are noted.
-void work_until_closed(Queue<int> queue, Queue<int> noted) {
+template <class Q>
+void work_until_closed(Q queue, Queue<int> noted) {
   for (int i : queue) {
     noted.put(i);
     queue.task_done();
   }
 }
 
-std::deque<Worker> start_workers(testing::Where where, int count, Queue<int> queue, Queue<int> noted) {
+template <class Q>
+std::deque<Worker> start_workers(testing::Where where, int count, Q queue, Queue<int> noted) {
   std::deque<Worker> workers;
-  for (int i = 0; i < count; ++i) workers.emplace_back(where, work_until_closed, queue, noted).start();
+  for (int i = 0; i < count; ++i) workers.emplace_back(where, work_until_closed<Q>, queue, noted).start();
   return workers;
 }
 
@@ -41,9 +43,10 @@ int sum(Queue<int>& noted) {
 }
 
 // JQU-01
-TEST_P(QueueJoinTest, JoinReturnsOnceFourWorkersHaveDoneAll) {
-  Queue<int> queue, noted;
-  auto workers = start_workers(GetParam(), 4, queue, noted);
+TANDEM_QUEUE_TEST(QueueJoinTest, JoinReturnsOnceFourWorkersHaveDoneAll) {
+  AnyQueue<int> queue;
+  Queue<int> noted;
+  auto workers = start_workers(where, 4, queue, noted);
   for (int i = 1; i <= 100; ++i) queue.put(i);
   queue.join();
   EXPECT_EQ(noted.size(), 100U);
@@ -52,7 +55,8 @@ TEST_P(QueueJoinTest, JoinReturnsOnceFourWorkersHaveDoneAll) {
   for (Worker& worker : workers) worker.join();
 }
 
-void mark_one_too_many(Queue<int> queue, Queue<std::string> texts) {
+template <class Q>
+void mark_one_too_many(Q queue, Queue<std::string> texts) {
   try {
     queue.task_done();
     texts.put("accepted");
@@ -62,14 +66,14 @@ void mark_one_too_many(Queue<int> queue, Queue<std::string> texts) {
 }
 
 // JQU-02
-TEST_P(QueueJoinTest, MarkingMoreDoneThanWasPutIsAnError) {
-  Queue<int> queue;
+TANDEM_QUEUE_TEST(QueueJoinTest, MarkingMoreDoneThanWasPutIsAnError) {
+  AnyQueue<int> queue;
   EXPECT_THROW(queue.task_done(), std::logic_error);
   queue.put(1);
   static_cast<void>(queue.get());
   queue.task_done();
   Queue<std::string> texts;
-  Worker worker(GetParam(), mark_one_too_many, queue, texts);
+  Worker worker(where, mark_one_too_many<AnyQueue<int>>, queue, texts);
   worker.start();
   worker.join();
   EXPECT_EQ(texts.get(), "task_done() called more often than items were put into the queue");
@@ -77,11 +81,12 @@ TEST_P(QueueJoinTest, MarkingMoreDoneThanWasPutIsAnError) {
 }
 
 // JQU-03
-TEST_P(QueueJoinTest, JoinWaitsForAllWorkAndMayBeCalledAgain) {
-  Queue<int> queue, noted;
+TANDEM_QUEUE_TEST(QueueJoinTest, JoinWaitsForAllWorkAndMayBeCalledAgain) {
+  AnyQueue<int> queue;
+  Queue<int> noted;
   queue.join();  // Nothing was put.
   {
-    auto workers = start_workers(GetParam(), 2, queue, noted);
+    auto workers = start_workers(where, 2, queue, noted);
     for (int round = 1; round <= 3; ++round) {
       queue.put_many(std::vector<int>(50, 1));
       queue.join();
@@ -95,8 +100,8 @@ TEST_P(QueueJoinTest, JoinWaitsForAllWorkAndMayBeCalledAgain) {
   EXPECT_TRUE(queue.join_for(0s));
 }
 
-TEST_P(QueueJoinTest, JoinForGivesUpWhileWorkIsLeft) {
-  Queue<int> queue;
+TANDEM_QUEUE_TEST(QueueJoinTest, JoinForGivesUpWhileWorkIsLeft) {
+  AnyQueue<int> queue;
   queue.put(1);
   static_cast<void>(queue.get());
   const auto before = std::chrono::steady_clock::now();
@@ -107,38 +112,41 @@ TEST_P(QueueJoinTest, JoinForGivesUpWhileWorkIsLeft) {
   EXPECT_TRUE(queue.join_for(0s));
 }
 
-void join_then_tell(Queue<int> queue, Queue<int> ready, Queue<int> noted, Queue<std::size_t> noted_at_return) {
+template <class Q>
+void join_then_tell(Q queue, Queue<int> ready, Queue<int> noted, Queue<std::size_t> noted_at_return) {
   ready.put(1);
   queue.join();
   noted_at_return.put(noted.size());
 }
 
 // JQU-04, JQU-08
-TEST_P(QueueJoinTest, AfterCloseJoinersReturnWhenTheRestIsDone) {
-  Queue<int> queue, ready, noted;
+TANDEM_QUEUE_TEST(QueueJoinTest, AfterCloseJoinersReturnWhenTheRestIsDone) {
+  AnyQueue<int> queue;
+  Queue<int> ready, noted;
   Queue<std::size_t> noted_at_return;
   queue.put_many(std::vector<int>(200, 1));
   std::deque<Worker> joiners;
   for (int i = 0; i < 2; ++i)
-    joiners.emplace_back(GetParam(), join_then_tell, queue, ready, noted, noted_at_return).start();
+    joiners.emplace_back(where, join_then_tell<AnyQueue<int>>, queue, ready, noted, noted_at_return).start();
   for (int i = 0; i < 2; ++i) static_cast<void>(ready.get());
   queue.close();
   EXPECT_EQ(noted_at_return.try_get(), std::nullopt) << "200 items are not done";
-  auto workers = start_workers(GetParam(), 3, queue, noted);
+  auto workers = start_workers(where, 3, queue, noted);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(noted_at_return.get(), 200U);
   for (Worker& worker : workers) worker.join();
   for (Worker& joiner : joiners) joiner.join();
 }
 
 // JQU-05
-TEST_P(QueueJoinTest, CloseNowReleasesJoiners) {
-  Queue<int> queue, ready, noted;
+TANDEM_QUEUE_TEST(QueueJoinTest, CloseNowReleasesJoiners) {
+  AnyQueue<int> queue;
+  Queue<int> ready, noted;
   Queue<std::size_t> noted_at_return;
   queue.put_many(std::vector<int>(10, 1));
   static_cast<void>(queue.get());  // Taken, never to be marked done.
   std::deque<Worker> joiners;
   for (int i = 0; i < 2; ++i)
-    joiners.emplace_back(GetParam(), join_then_tell, queue, ready, noted, noted_at_return).start();
+    joiners.emplace_back(where, join_then_tell<AnyQueue<int>>, queue, ready, noted, noted_at_return).start();
   for (int i = 0; i < 2; ++i) static_cast<void>(ready.get());
   EXPECT_FALSE(queue.join_for(0s));
   queue.close_now();
@@ -146,7 +154,8 @@ TEST_P(QueueJoinTest, CloseNowReleasesJoiners) {
   for (Worker& joiner : joiners) joiner.join();
 }
 
-void put_one(Queue<int> queue, Queue<int> ready, Queue<std::string> outcomes) {
+template <class Q>
+void put_one(Q queue, Queue<int> ready, Queue<std::string> outcomes) {
   ready.put(1);
   try {
     queue.put(1);
@@ -157,13 +166,15 @@ void put_one(Queue<int> queue, Queue<int> ready, Queue<std::string> outcomes) {
 }
 
 // A full queue with one that waits to put and one that joins, both told of the end.
+template <template <class> class AnyQueue>
 void end_putter_and_joiner(testing::Where where, bool now) {
-  Queue<int> queue(1), ready, noted;
+  AnyQueue<int> queue(1);
+  Queue<int> ready, noted;
   Queue<std::string> outcomes;
   Queue<std::size_t> noted_at_return;
   queue.put(7);
-  Worker putter(where, put_one, queue, ready, outcomes);
-  Worker joiner(where, join_then_tell, queue, ready, noted, noted_at_return);
+  Worker putter(where, put_one<AnyQueue<int>>, queue, ready, outcomes);
+  Worker joiner(where, join_then_tell<AnyQueue<int>>, queue, ready, noted, noted_at_return);
   putter.start();
   joiner.start();
   for (int i = 0; i < 2; ++i) static_cast<void>(ready.get());
@@ -180,13 +191,13 @@ void end_putter_and_joiner(testing::Where where, bool now) {
 }
 
 // JQU-06
-TEST_P(QueueJoinTest, CloseEndsABlockedPutAndThenTheJoiner) {
-  end_putter_and_joiner(GetParam(), false);
+TANDEM_QUEUE_TEST(QueueJoinTest, CloseEndsABlockedPutAndThenTheJoiner) {
+  end_putter_and_joiner<AnyQueue>(where, false);
 }
 
 // JQU-07
-TEST_P(QueueJoinTest, CloseNowEndsABlockedPutAndTheJoiner) {
-  end_putter_and_joiner(GetParam(), true);
+TANDEM_QUEUE_TEST(QueueJoinTest, CloseNowEndsABlockedPutAndTheJoiner) {
+  end_putter_and_joiner<AnyQueue>(where, true);
 }
 
 }  // namespace

@@ -1,8 +1,72 @@
 #include "sync/locked_queue.hpp"
 
+#include <cxxabi.h>
+
 #include <algorithm>
 
 namespace tandem::detail {
+
+// --- the items that wait
+
+void LockedQueue::append(Transaction& change, std::uint64_t node) {
+  change.set(node_at(node).next, 0);
+  change.set(no_items() ? state_.ready_first : node_at(get(state_.ready_last)).next, node);
+  change.set(state_.ready_last, node);
+  change.set(state_.ready_count, get(state_.ready_count) + 1);
+}
+
+void LockedQueue::prepend(Transaction& change, std::uint64_t node) {
+  change.set(node_at(node).next, get(state_.ready_first));
+  if (no_items()) change.set(state_.ready_last, node);
+  change.set(state_.ready_first, node);
+  change.set(state_.ready_count, get(state_.ready_count) + 1);
+}
+
+std::uint64_t LockedQueue::remove_from_list(Transaction& change) {
+  const std::uint64_t node = get(state_.ready_first);
+  change.set(state_.ready_first, get(node_at(node).next));
+  change.set(state_.ready_count, get(state_.ready_count) - 1);
+  return node;
+}
+
+void LockedQueue::put(Transaction& change, std::uint64_t node, std::uint64_t place) {
+  switch (state_.order) {
+    case kOldestFirst:
+      append(change, node);
+      break;
+    case kNewestFirst:
+      prepend(change, node);
+      break;
+    default:
+      heap().insert(change, node, place);
+      heap().count_in(change);
+      heap().use_number(change);
+  }
+  change.set(state_.unfinished, get(state_.unfinished) + 1);
+}
+
+void LockedQueue::give_back(std::uint64_t node) {
+  std::uint64_t place = 0;
+  try {
+    place = find_place(node);
+  } catch (const abi::__forced_unwind&) {
+    throw;  // This thread ends; then others give the item back.
+  } catch (...) {
+    // What the user's code throws concerns those who put and take. This must not fail: nobody would do it again.
+    place = heap().last_place();
+  }
+  remove_claim(*change_, node);
+  if (has_heap()) {
+    heap().insert(*change_, node, place);
+  } else {
+    prepend(*change_, node);
+  }
+  Taken& taken = Arena::instance().at<Taken>(get(node_at(node).taken));
+  change_->set(taken.items, get(taken.items) - 1);
+  change_->commit();
+}
+
+// --- the items that are taken
 
 Taken& LockedQueue::taken_by_this_process() {
   Arena& arena = Arena::instance();
@@ -98,11 +162,55 @@ void LockedQueue::take_over_claims_if_due() {
 
 void LockedQueue::discard_items() {
   while (!no_items()) {
-    retire(get(state_.ready_first), [&](Transaction& change) {
-      remove_first(change);
+    retire(any_item(), [&](Transaction& change) {
+      remove_any(change);
       count_finished(change, 1);
     });
     free_pending();
+  }
+}
+
+void LockedQueue::make_pending(ArenaChange& change, ThreadSlot& thread, std::uint64_t offset) {
+  Node& node = node_at(offset);
+  change.set(thread.pending, offset);
+  if ((node.form & kLargeNode) != 0 && get(node.cargo().references) != 0)
+    change.set(thread.pending_cargo, arena_offset_of(&node.cargo()));
+}
+
+void LockedQueue::free_list(Word& first) {
+  while (get(first) != 0) {
+    {
+      ThreadSlot& thread = this_thread_slot();
+      ArenaChange change(Arena::instance());
+      make_pending(change, thread, get(first));
+      change.set(first, get(node_at(get(first)).next));
+      change.commit();
+    }
+    free_pending();
+  }
+}
+
+void LockedQueue::take_apart() {
+  Arena& arena = Arena::instance();
+  while (has_heap() && !no_items()) {
+    {
+      ThreadSlot& thread = this_thread_slot();
+      ArenaChange change(arena);
+      make_pending(change, thread, remove_any(change));
+      change.commit();
+    }
+    free_pending();
+  }
+  free_list(state_.ready_first);
+  free_list(state_.claims_first);
+  free_list(state_.spare_first);
+  if (has_heap()) heap().release_all_places();
+  while (get(state_.taken_first) != 0) {
+    ArenaChange change(arena);
+    change.set(arena.header().scratch, get(state_.taken_first));
+    change.set(state_.taken_first, get(arena.at<Taken>(get(state_.taken_first)).next));
+    arena.heap().free(change, arena.header().scratch);
+    change.commit();
   }
 }
 

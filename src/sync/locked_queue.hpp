@@ -6,13 +6,10 @@
 
 #include "core/kill_point.hpp"
 #include "ipc/members.hpp"
+#include "sync/item_heap.hpp"
 #include "sync/queue_layout.hpp"
 
 namespace tandem::detail {
-
-inline Node& node_at(std::uint64_t offset) {
-  return Arena::instance().at<Node>(offset);
-}
 
 inline std::uint64_t arena_offset_of(const void* address) {
   return static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - Arena::instance().base());
@@ -22,16 +19,20 @@ inline std::uint64_t arena_offset_of(const void* address) {
 /// Transaction are not final before that is committed, so that several make one change.
 class LockedQueue {
  public:
-  explicit LockedQueue(QueueState& state) : state_(state) { lock(); }
+  /// `comparison` is needed for what puts items of a PriorityQueue in or out.
+  explicit LockedQueue(QueueState& state, CountWins comparison = nullptr) : state_(state), count_wins_(comparison) {
+    lock();
+  }
 
   QueueState& operator*() const { return state_; }
+  CountWins count_wins() const { return count_wins_; }
   QueueState* operator->() const { return &state_; }
   Transaction& change() { return *change_; }
   void unlock() { change_.reset(); }
   void lock() { change_.emplace(state_.lock, Arena::instance().base()); }
 
   bool full() const { return state_.capacity != 0 && get(state_.ready_count) >= state_.capacity; }
-  bool no_items() const { return get(state_.ready_first) == 0; }
+  bool no_items() const { return get(state_.ready_count) == 0; }
   /// How many items are being received: each may still come back.
   std::uint64_t items_in_hands() const;
   bool drained() const { return no_items() && items_in_hands() == 0; }
@@ -58,29 +59,28 @@ class LockedQueue {
   }
   bool slept() const { return slept_; }
 
-  void append(Transaction& change, std::uint64_t node) {
-    change.set(node_at(node).next, 0);
-    if (no_items()) {
-      change.set(state_.ready_first, node);
-    } else {
-      change.set(node_at(get(state_.ready_last)).next, node);
-    }
-    change.set(state_.ready_last, node);
-    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  /// Sees to it that there is memory for one more item among those that wait. What the caller has not committed yet is
+  /// not allowed.
+  void ensure_place() {
+    if (has_heap()) heap().ensure_place();
   }
+  /// Where an item belongs among those that wait: needed for a heap alone. It may run the user's code, so it comes
+  /// before any change.
+  std::uint64_t find_place(std::uint64_t node) { return has_heap() ? heap().find_place(node) : 0; }
+  /// What a new item's Node::number must be.
+  std::uint64_t next_number() { return has_heap() ? heap().next_number() : 0; }
+  void put(Transaction& change, std::uint64_t node, std::uint64_t place);
 
-  void prepend(Transaction& change, std::uint64_t node) {
-    change.set(node_at(node).next, get(state_.ready_first));
-    if (no_items()) change.set(state_.ready_last, node);
-    change.set(state_.ready_first, node);
-    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  /// Where the last item will belong when the first is taken; as find_place().
+  std::uint64_t find_place_of_last() { return has_heap() ? heap().find_place_of_last() : 0; }
+  /// Takes the item whose turn it is.
+  std::uint64_t remove_first(Transaction& change, std::uint64_t place_of_last) {
+    return has_heap() ? heap().remove_first(change, place_of_last) : remove_from_list(change);
   }
-
-  std::uint64_t remove_first(Transaction& change) {
-    const std::uint64_t node = get(state_.ready_first);
-    change.set(state_.ready_first, get(node_at(node).next));
-    change.set(state_.ready_count, get(state_.ready_count) - 1);
-    return node;
+  /// An item in no order, and taking it: to discard it.
+  std::uint64_t any_item() const { return has_heap() ? heap().last() : get(state_.ready_first); }
+  std::uint64_t remove_any(Transaction& change) {
+    return has_heap() ? heap().remove_last(change) : remove_from_list(change);
   }
 
   void add_claim(Transaction& change, std::uint64_t node, const Member& taker, Taken& taken) {
@@ -102,14 +102,8 @@ class LockedQueue {
     if (next != 0) change.set(node_at(next).previous, previous);
     change.set(previous != 0 ? node_at(previous).next : state_.claims_first, next);
   }
-  /// Puts a claimed item back in front, as if it had not been taken.
-  void give_back(std::uint64_t node) {
-    remove_claim(*change_, node);
-    prepend(*change_, node);
-    Taken& taken = Arena::instance().at<Taken>(get(node_at(node).taken));
-    change_->set(taken.items, get(taken.items) - 1);
-    change_->commit();
-  }
+  /// Puts a claimed item back to where its turn is next, or where its priority puts it.
+  void give_back(std::uint64_t node);
 
   /// An empty node for a small item, in no list any more.
   std::uint64_t take_spare(Transaction& change) {
@@ -141,23 +135,22 @@ class LockedQueue {
   /// from its list.
   template <class TakeOff>
   void retire(std::uint64_t offset, TakeOff take_off) {
-    Node& node = node_at(offset);
-    if ((node.form & kLargeNode) == 0 && get(state_.spare_count) < kMaxSpareNodes) {
+    if ((node_at(offset).form & kLargeNode) == 0 && get(state_.spare_count) < kMaxSpareNodes) {
       take_off(*change_);
       add_spare(*change_, offset);
+      if (has_heap()) heap().count_out(*change_);
       change_->commit();
-      return;
+    } else {
+      ThreadSlot& thread = this_thread_slot();  // May lock the arena.
+      ArenaChange arena_change(Arena::instance());
+      take_off(arena_change);
+      make_pending(arena_change, thread, offset);
+      if (has_heap()) heap().count_out(arena_change);
+      arena_change.commit();
     }
-    ThreadSlot& thread = this_thread_slot();
-    ArenaChange arena_change(Arena::instance());
-    take_off(arena_change);
-    arena_change.set(thread.pending, offset);
-    if ((node.form & kLargeNode) != 0 && get(node.cargo().references) != 0)
-      arena_change.set(thread.pending_cargo, arena_offset_of(&node.cargo()));
-    arena_change.commit();
+    if (has_heap()) heap().release_spare_places();
   }
 
-  void count_put(Transaction& change) { change.set(state_.unfinished, get(state_.unfinished) + 1); }
   void count_finished(Transaction& change, std::uint64_t items) {
     change.set(state_.unfinished, get(state_.unfinished) - items);
   }
@@ -172,12 +165,23 @@ class LockedQueue {
   void take_over_claims_if_due();
   /// Frees all items that wait, as done.
   void discard_items();
+  /// Frees all that the queue consists of but for its body, one transaction each. Nobody has a handle to it any more.
+  void take_apart();
   bool is_claimed_for(std::uint64_t taken) const;
   /// Marks done what dead processes had taken.
   void finish_for_the_dead();
 
  private:
+  bool has_heap() const { return state_.order == kSmallestFirst; }
+  ItemHeap heap() const { return {reinterpret_cast<PriorityState&>(state_), count_wins_}; }
+  void append(Transaction& change, std::uint64_t node);
+  void prepend(Transaction& change, std::uint64_t node);
+  std::uint64_t remove_from_list(Transaction& change);
+  static void make_pending(ArenaChange& change, ThreadSlot& thread, std::uint64_t node);
+  void free_list(Word& first);
+
   QueueState& state_;
+  const CountWins count_wins_;
   std::optional<Transaction> change_;
   bool slept_ = false;
 };

@@ -13,13 +13,9 @@ namespace tandem::detail {
 namespace {
 
 QueueState& state_of(const SharedObjectPtr& object) {
+  refuse_while_comparing();
   if (!object) throw StaleHandle("use of a queue that was moved from");
   return *static_cast<QueueState*>(object->data());
-}
-
-ItemView view_of(Node& node) {
-  if ((node.form & kLargeNode) == 0) return {{node.small_bytes(), node.size_bytes}};
-  return {{node.cargo().bytes(), node.cargo().size_bytes}};
 }
 
 [[noreturn]] void throw_closed(const char* what) {
@@ -39,7 +35,8 @@ bool wait_for_space(LockedQueue& queue, const Deadline& deadline) {
   });
 }
 
-/// Unlocks and wakes: a taker for what was put and, if this thread was itself woken, the next that waits for space.
+/// Unlocks and wakes: a taker for what may have been put and, if this thread was itself woken, the next that waits for
+/// space.
 void leave_put(LockedQueue& queue) {
   const bool item = queue->items.announce();
   const bool more = queue.slept() && !queue.full() && queue->space.announce();
@@ -48,16 +45,31 @@ void leave_put(LockedQueue& queue) {
   if (more) queue->space.wake_one();
 }
 
+/// Puts, and leaves also if that fails: the wake-up that this thread may have had was for one who puts something.
+template <class Put>
+void leave_put_after(LockedQueue& queue, Put put) {
+  try {
+    put();
+  } catch (...) {
+    leave_put(queue);
+    throw;
+  }
+  leave_put(queue);
+}
+
 void put_small(LockedQueue& queue, std::span<const std::byte> bytes, bool plain) {
   queue.ensure_spare();
-  const std::uint64_t offset = queue.take_spare(queue.change());
+  queue.ensure_place();
+  const std::uint64_t offset = get(queue->spare_first);
   Node& node = node_at(offset);
-  // The node is invisible until the commit, so its content needs no log.
-  node.form = plain ? kPlainItem : 0U;
-  node.size_bytes = static_cast<std::uint32_t>(bytes.size());
+  // Nobody looks into a spare node, so its content needs no log.
+  node.form = plain ? kPlainItem : NodeForm{};
+  node.small_size = bytes.size() & 127;
+  node.number = queue.next_number();
   std::memcpy(node.small_bytes(), bytes.data(), bytes.size());
-  queue.append(queue.change(), offset);
-  queue.count_put(queue.change());
+  const std::uint64_t place = queue.find_place(offset);
+  queue.take_spare(queue.change());
+  queue.put(queue.change(), offset, place);
   queue.change().commit();
   TANDEM_KILL_POINT("queue.put.committed");
 }
@@ -69,7 +81,7 @@ void build_large(std::span<const std::byte> bytes, const std::vector<SharedObjec
   const std::size_t references = objects != nullptr ? objects->size() : 0;
   arena.allocate(thread.pending, sizeof(Node) + Cargo::total_bytes(bytes.size(), references));
   auto* node = new (arena.base() + get(thread.pending)) Node{};
-  node->form = kLargeNode | (plain ? kPlainItem : 0U);
+  node->form = kLargeNode | (plain ? kPlainItem : NodeForm{});
   node->cargo().initialise(bytes.size(), references);
   std::memcpy(node->cargo().bytes(), bytes.data(), bytes.size());
   TANDEM_KILL_POINT("queue.put.filled");
@@ -94,7 +106,7 @@ class PendingGuard {
   }
 };
 
-bool put_large(QueueState& state, const EncodedItem& item, const Deadline& deadline) {
+bool put_large(QueueState& state, CountWins count_wins, const EncodedItem& item, const Deadline& deadline) {
   {
     // Not even begun when it cannot end well: copying may be the larger part of the work.
     LockedQueue queue(state);
@@ -104,19 +116,22 @@ bool put_large(QueueState& state, const EncodedItem& item, const Deadline& deadl
   static_cast<void>(this_thread_slot());
   const PendingGuard guard;
   build_large(item.bytes(), item.objects(), item.is_plain());
-  LockedQueue queue(state);
+  LockedQueue queue(state, count_wins);
   if (!wait_for_space(queue, deadline)) return false;
-  {
+  leave_put_after(queue, [&] {
     ThreadSlot& thread = this_thread_slot();
-    ArenaChange change(Arena::instance());
-    queue.append(change, get(thread.pending));
-    queue.count_put(change);
-    change.set(thread.pending, 0);
-    change.set(thread.pending_cargo, 0);
-    change.commit();
-  }
-  TANDEM_KILL_POINT("queue.put.committed");
-  leave_put(queue);
+    queue.ensure_place();
+    node_at(get(thread.pending)).number = queue.next_number();
+    const std::uint64_t place = queue.find_place(get(thread.pending));
+    {
+      ArenaChange change(Arena::instance());
+      queue.put(change, get(thread.pending), place);
+      change.set(thread.pending, 0);
+      change.set(thread.pending_cargo, 0);
+      change.commit();
+    }
+    TANDEM_KILL_POINT("queue.put.committed");
+  });
   return true;
 }
 
@@ -164,7 +179,8 @@ constexpr std::uint64_t kClaimsCleared = 8;  // More than there are takers at on
 class ItemsInHand {
  public:
   /// `places` is where to note claims: as many as will be claimed at the most.
-  ItemsInHand(QueueState& state, std::span<std::uint64_t> places) : state_(state), places_(places) {}
+  ItemsInHand(LockedQueue& queue, std::span<std::uint64_t> places)
+      : state_(*queue), count_wins_(queue.count_wins()), places_(places) {}
   ItemsInHand(const ItemsInHand&) = delete;
   ItemsInHand& operator=(const ItemsInHand&) = delete;
 
@@ -175,12 +191,18 @@ class ItemsInHand {
     // The newest claims come first in the list: what the takers of just now have received, beside what others have in
     // hand. Without this, a queue that never runs empty would keep all it gave out until the next look for the dead.
     queue.clear_received(kClaimsCleared + places_.size());
-    while (count_ < places_.size() && !queue.no_items()) {
-      const std::uint64_t node = queue.remove_first(queue.change());
-      queue.add_claim(queue.change(), node, me, taken);
-      queue.change().commit();
-      places_[count_++] = node;
-      TANDEM_KILL_POINT("queue.get.claimed");
+    try {
+      while (count_ < places_.size() && !queue.no_items()) {
+        const std::uint64_t place_of_last = queue.find_place_of_last();
+        const std::uint64_t node = queue.remove_first(queue.change(), place_of_last);
+        queue.add_claim(queue.change(), node, me, taken);
+        queue.change().commit();
+        places_[count_++] = node;
+        TANDEM_KILL_POINT("queue.get.claimed");
+      }
+    } catch (...) {  // The code that compares has thrown: nothing was taken.
+      give_back_from(queue, 0);
+      throw;
     }
     const bool space = queue->space.announce();
     const bool more = queue.slept() && !queue.no_items() && queue->items.announce();
@@ -195,7 +217,7 @@ class ItemsInHand {
   std::size_t receive(Receiver receive) {
     std::size_t received = 0;
     try {
-      for (; received < count_; ++received) receive(view_of(node_at(places_[received])));
+      for (; received < count_; ++received) receive(node_at(places_[received]).view());
     } catch (const std::exception&) {
       return_from(std::max<std::size_t>(received, 1));
       keep();
@@ -214,7 +236,11 @@ class ItemsInHand {
  private:
   void return_from(std::size_t first) {
     if (first >= count_) return;
-    LockedQueue queue(state_);
+    LockedQueue queue(state_, count_wins_);
+    give_back_from(queue, first);
+  }
+
+  void give_back_from(LockedQueue& queue, std::size_t first) {
     while (count_ > first) queue.give_back(places_[--count_]);
     const bool wake = queue->items.announce();
     queue.unlock();
@@ -232,73 +258,70 @@ class ItemsInHand {
   }
 
   QueueState& state_;
+  const CountWins count_wins_;
   const std::span<std::uint64_t> places_;
   std::size_t count_ = 0;
 };
 
-/// Frees all nodes of a list of a locked queue, one transaction each.
-void free_list(Word& first) {
-  Arena& arena = Arena::instance();
-  while (get(first) != 0) {
-    const std::uint64_t offset = get(first);
-    Node& node = node_at(offset);
-    {
-      ThreadSlot& thread = this_thread_slot();
-      ArenaChange change(arena);
-      change.set(first, get(node.next));
-      change.set(thread.pending, offset);
-      if ((node.form & kLargeNode) != 0 && get(node.cargo().references) != 0)
-        change.set(thread.pending_cargo, arena_offset_of(&node.cargo()));
-      change.commit();
-    }
-    free_pending();
-  }
-}
-
 void destroy_queue(void* body) {
-  // Nobody holds the queue any more; the lock is taken because one who was killed may have left a change half made.
-  LockedQueue queue(*static_cast<QueueState*>(body));
-  free_list(queue->ready_first);
-  free_list(queue->claims_first);
-  free_list(queue->spare_first);
-  Arena& arena = Arena::instance();
-  while (get(queue->taken_first) != 0) {
-    ArenaChange change(arena);
-    change.set(arena.header().scratch, get(queue->taken_first));
-    change.set(queue->taken_first, get(arena.at<Taken>(get(queue->taken_first)).next));
-    arena.heap().free(change, arena.header().scratch);
-    change.commit();
-  }
+  // The lock is taken because one who was killed may have left a change half made.
+  LockedQueue(*static_cast<QueueState*>(body)).take_apart();
 }
 
 // Before main(), so that every process of the family can take queues apart.
-[[maybe_unused]] const bool destroyer_is_set = (set_destroyer(ObjectKind::Queue, destroy_queue), true);
+[[maybe_unused]] const bool destroyers_are_set =
+    (set_destroyer(ObjectKind::Queue, destroy_queue), set_destroyer(ObjectKind::LifoQueue, destroy_queue),
+     set_destroyer(ObjectKind::PriorityQueue, destroy_queue), true);
+
+QueueOrder order_of(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::LifoQueue:
+      return kNewestFirst;
+    case ObjectKind::PriorityQueue:
+      return kSmallestFirst;
+    default:
+      return kOldestFirst;
+  }
+}
+
+SharedObjectPtr make_queue(ObjectKind kind, std::size_t capacity) {
+  refuse_while_comparing();
+  struct Wanted {
+    std::size_t body_bytes;
+    std::size_t capacity;
+    QueueOrder order;
+  };
+  const QueueOrder order = order_of(kind);
+  const Wanted wanted{order == kSmallestFirst ? sizeof(PriorityState) : sizeof(QueueState), capacity, order};
+  return make_object(
+      kind, wanted.body_bytes,
+      [](void* body, const void* argument) {
+        const auto& w = *static_cast<const Wanted*>(argument);
+        std::memset(body, 0, w.body_bytes);
+        auto* state = static_cast<QueueState*>(body);
+        state->lock.initialise();
+        state->capacity = w.capacity;
+        state->order = w.order;
+      },
+      &wanted);
+}
 
 }  // namespace
 
-QueueCore::QueueCore(std::size_t capacity)
-    : object_(make_object(
-          ObjectKind::Queue, sizeof(QueueState),
-          [](void* body, const void* wanted) {
-            std::memset(body, 0, sizeof(QueueState));
-            auto* state = static_cast<QueueState*>(body);
-            state->lock.initialise();
-            state->capacity = *static_cast<const std::size_t*>(wanted);
-          },
-          &capacity)) {}
+QueueCore::QueueCore(ObjectKind kind, std::size_t capacity, CountWins count_wins)
+    : object_(make_queue(kind, capacity)), count_wins_(count_wins) {}
 
 bool QueueCore::put(const EncodedItem& item, const Deadline& deadline) {
   QueueState& state = state_of(object_);
-  if (!is_small(item.bytes().size(), item.objects())) return put_large(state, item, deadline);
-  LockedQueue queue(state);
+  if (!is_small(item.bytes().size(), item.objects())) return put_large(state, count_wins_, item, deadline);
+  LockedQueue queue(state, count_wins_);
   if (!wait_for_space(queue, deadline)) return false;
-  put_small(queue, item.bytes(), item.is_plain());
-  leave_put(queue);
+  leave_put_after(queue, [&] { put_small(queue, item.bytes(), item.is_plain()); });
   return true;
 }
 
 bool QueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
-  LockedQueue queue(state_of(object_));
+  LockedQueue queue(state_of(object_), count_wins_);
   switch (wait_for_item(queue, deadline)) {
     case Found::Nothing:
       return false;
@@ -309,7 +332,7 @@ bool QueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
       break;
   }
   std::uint64_t place = 0;
-  ItemsInHand items(*queue, {&place, 1});
+  ItemsInHand items(queue, {&place, 1});
   items.claim(queue);
   items.receive(receive);
   return true;
@@ -317,7 +340,7 @@ bool QueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
 
 std::size_t QueueCore::get_many(std::size_t max_items, const Deadline& deadline, Receiver receive) {
   if (max_items == 0) return 0;
-  LockedQueue queue(state_of(object_));
+  LockedQueue queue(state_of(object_), count_wins_);
   switch (wait_for_item(queue, deadline)) {
     case Found::Nothing:
       return 0;
@@ -327,13 +350,13 @@ std::size_t QueueCore::get_many(std::size_t max_items, const Deadline& deadline,
       break;
   }
   std::vector<std::uint64_t> places(std::min<std::uint64_t>(max_items, detail::get(queue->ready_count)));
-  ItemsInHand items(*queue, places);
+  ItemsInHand items(queue, places);
   items.claim(queue);
   return items.receive(receive);
 }
 
 void QueueCore::task_done() {
-  LockedQueue queue(state_of(object_));
+  LockedQueue queue(state_of(object_), count_wins_);
   const std::uint64_t unfinished = detail::get(queue->unfinished);
   if (unfinished == 0) throw std::logic_error("task_done() called more often than items were put into the queue");
   Taken& taken = queue.taken_by_this_process();
@@ -346,7 +369,7 @@ void QueueCore::task_done() {
 }
 
 bool QueueCore::join(const Deadline& deadline) {
-  LockedQueue queue(state_of(object_));
+  LockedQueue queue(state_of(object_), count_wins_);
   return queue.wait(queue->finished, deadline, [&] {
     if (detail::get(queue->unfinished) == 0 || detail::get(queue->closed) == kDiscarded) return true;
     queue.finish_for_the_dead();
@@ -439,19 +462,27 @@ void QueueCore::Batch::put(const EncodedItem& item) {
 
 void QueueCore::Batch::finish() {
   if (items_.empty()) return;
-  LockedQueue queue(state_of(queue_.object_));
+  LockedQueue queue(state_of(queue_.object_), queue_.count_wins_);
+  const auto leave = [&] {
+    const bool wake = queue->items.announce();
+    queue.unlock();
+    if (wake) queue->items.wake_all();
+  };
   const std::byte* at = bytes_.data();
   for (const auto& [size, plain] : items_) {
     if (queue.full() && queue->items.announce()) queue->items.wake_all();  // Or nobody would make space.
     static_cast<void>(wait_for_space(queue, Deadline::never()));
-    put_small(queue, {at, size}, plain);
+    try {
+      put_small(queue, {at, size}, plain);
+    } catch (...) {
+      leave();
+      throw;
+    }
     at += size;
   }
   bytes_.clear();
   items_.clear();
-  const bool wake = queue->items.announce();
-  queue.unlock();
-  if (wake) queue->items.wake_all();
+  leave();
 }
 
 }  // namespace tandem::detail

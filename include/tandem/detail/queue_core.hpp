@@ -1,4 +1,4 @@
-/// The untyped inside of Queue<T>: items are bytes here.
+/// The untyped inside of the queues: items are bytes here.
 #pragma once
 
 #include <array>
@@ -8,11 +8,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <tandem/detail/deadline.hpp>
+#include <tandem/detail/function_ref.hpp>
 #include <tandem/detail/shared_object.hpp>
 #include <tandem/error.hpp>
 #include <tandem/wire.hpp>
@@ -62,32 +64,37 @@ struct ItemView {
   }
 };
 
-/// Refers to a callable that takes an ItemView, for the length of one call.
-class Receiver {
- public:
-  template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Receiver>)
-  Receiver(F&& receive)  // NOLINT(google-explicit-constructor): a parameter type, as function_ref would be
-      : self_(const_cast<void*>(static_cast<const void*>(&receive))),
-        call_([](void* self, ItemView item) { (*static_cast<std::remove_reference_t<F>*>(self))(item); }) {}
-  void operator()(ItemView item) const { call_(self_, item); }
+/// Takes an item out of the queue's hands.
+using Receiver = FunctionRef<void(ItemView)>;
 
- private:
-  void* self_;
-  void (*call_)(void*, ItemView);
+/// An item that another one is compared with, and whether it was put before that.
+struct Rival {
+  ItemView item;
+  bool is_older;
+};
+/// Gives rivals, one after the other; empty behind the last.
+using Rivals = FunctionRef<std::optional<Rival>()>;
+/// Says how many rivals, from the first on, an item comes before. It may throw: nothing is changed meanwhile.
+using CountWins = std::size_t (*)(ItemView item, Rivals rivals);
+
+/// Thrown at the code that compares items if it uses a queue: its own is locked, and what a large item needs on its way
+/// into a queue each thread has once.
+struct UsedWhileComparing : std::logic_error {
+  UsedWhileComparing() : std::logic_error("a queue was used or made while items of a PriorityQueue were compared") {}
 };
 
-/// Queue<T> without its type: see there for what its members promise. Handle.
+/// Queue<T>, LifoQueue<T> and PriorityQueue<T> without their type: see AnyQueue for what its members promise. Handle.
 class QueueCore {
  public:
-  explicit QueueCore(std::size_t capacity);
-  explicit QueueCore(SharedObjectPtr object) : object_(std::move(object)) {}
+  /// `count_wins` compares items if the kind is PriorityQueue, and is null otherwise.
+  QueueCore(ObjectKind kind, std::size_t capacity, CountWins count_wins);
+  QueueCore(SharedObjectPtr object, CountWins count_wins) : object_(std::move(object)), count_wins_(count_wins) {}
 
   /// What get() does at the end of a closed queue: throw QueueClosed, or return false.
   enum class AtEnd { Throw, Stop };
 
   bool put(const EncodedItem& item, const Deadline& deadline);
-  /// Hands the oldest item to `receive`; false if there was none. If `receive` throws, the item is gone.
+  /// Hands the first item to `receive`; false if there was none. If `receive` throws, the item is gone.
   bool get(const Deadline& deadline, AtEnd at_end, Receiver receive);
   /// Hands up to `max_items` items to `receive` as soon as there is one; returns how many.
   std::size_t get_many(std::size_t max_items, const Deadline& deadline, Receiver receive);
@@ -118,6 +125,7 @@ class QueueCore {
 
  private:
   SharedObjectPtr object_;
+  CountWins count_wins_;
 };
 
 }  // namespace tandem::detail
