@@ -2,7 +2,6 @@
 #include <array>
 #include <cstring>
 #include <memory>
-#include <stdexcept>
 #include <system_error>
 #include <unordered_map>
 #include <utility>
@@ -194,13 +193,11 @@ SharedObjectPtr make_object(ObjectKind kind, std::uint64_t body_bytes,
                             void (*initialise)(void* body, const void* argument), const void* argument) {
   Arena& arena = Arena::instance();
   Word& pending = this_thread_slot().pending;
-  // Only the code that compares items of a PriorityQueue runs while something of its thread is under way.
-  if (get(pending) != 0)
-    throw std::logic_error("a shared object was made while items of a PriorityQueue were compared");
   struct FreeUnlessMade {
     ~FreeUnlessMade() { free_pending(); }
   } free_unless_made;
   SharedObjectPtr reference;  // Dropped, if something throws, when no lock is held any more.
+  // Another object of this thread cannot be under way: making one calls nothing of the user's.
   arena.allocate(pending, sizeof(ObjectHeader) + body_bytes);
   const std::uint64_t object = get(pending);
   auto& header = arena.at<ObjectHeader>(object);

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "core/kill_point.hpp"
-#include "ipc/arena.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -51,7 +50,14 @@ Word& ItemHeap::node_in(std::uint64_t place) const {
 // --- memory
 
 void ItemHeap::free_moving() {
-  if (get(state_.moving) != 0) Arena::instance().free(state_.moving);
+  Arena& arena = Arena::instance();
+  if (get(state_.moving_cargo) != 0) {
+    ArenaChange change(arena);
+    arena.at<Cargo>(get(state_.moving_cargo)).drop_references(change);
+    change.set(state_.moving_cargo, 0);
+    change.commit();
+  }
+  if (get(state_.moving) != 0) arena.free(state_.moving);
 }
 
 void ItemHeap::ensure_place() {
@@ -157,6 +163,22 @@ void ItemHeap::insert(Transaction& change, std::uint64_t node, std::uint64_t pla
   for (; at != place; at /= 2) change.set(node_in(at), get(node_in(at / 2)));
   change.set(node_in(place), node);
   change.set(state_.queue.ready_count, count() + 1);
+}
+
+std::uint64_t ItemHeap::take_over_pending(ThreadSlot& thread) {
+  free_moving();
+  ArenaChange change(Arena::instance());
+  change.set(state_.moving, get(thread.pending));
+  change.set(state_.moving_cargo, get(thread.pending_cargo));
+  change.set(thread.pending, 0);
+  change.set(thread.pending_cargo, 0);
+  change.commit();
+  return get(state_.moving);
+}
+
+void ItemHeap::moved(Transaction& change) {
+  change.set(state_.moving, 0);
+  change.set(state_.moving_cargo, 0);
 }
 
 std::uint64_t ItemHeap::remove_first(Transaction& change, std::uint64_t place_of_last) {

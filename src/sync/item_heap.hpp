@@ -5,7 +5,7 @@
 
 #include <tandem/detail/queue_core.hpp>
 
-#include "ipc/shared_lock.hpp"
+#include "ipc/members.hpp"
 #include "sync/queue_layout.hpp"
 
 namespace tandem::detail {
@@ -15,8 +15,8 @@ namespace tandem::detail {
 /// one word for each level of the heap.
 ///
 /// Threads and processes: every member needs the queue's lock.
-/// Killed peers: every change is part of the caller's transaction. Memory for places that is on its way into the heap
-/// or out of it is owned by the word `moving`, where the next who needs it finds and frees it.
+/// Killed peers: every change is part of a transaction. A block on its way into the heap or out of it is owned by the
+/// word `moving`, where those who come later find and free it.
 class ItemHeap {
  public:
   ItemHeap(PriorityState& state, CountWins count_wins) : state_(state), count_wins_(count_wins) {}
@@ -26,8 +26,10 @@ class ItemHeap {
   void ensure_place();
   /// Gives back memory for places once the heap needs only a fraction of what it has.
   void release_spare_places();
-  /// Gives back all of it. Called again if the caller is killed in between.
+  ///  /// Gives back all of it. Called again if the caller is killed in between.
   void release_all_places();
+  /// Frees what who was killed had on its way.
+  void free_moving();
 
   /// Where a node that is not in the heap belongs.
   std::uint64_t find_place(std::uint64_t node) const;
@@ -35,6 +37,10 @@ class ItemHeap {
   std::uint64_t last_place() const { return count() + 1; }
   /// Puts a node into a place, which must have been found since the last change.
   void insert(Transaction& change, std::uint64_t node, std::uint64_t place);
+  /// Takes over the thread's pending node, because the code that compares may need the thread's only pending block: it
+  /// decodes, and an item that is decoded may make and drop shared objects. The insertion ends with moved().
+  std::uint64_t take_over_pending(ThreadSlot& thread);
+  void moved(Transaction& change);
 
   /// Where the last node belongs when the first is gone.
   std::uint64_t find_place_of_last() const;
@@ -56,7 +62,6 @@ class ItemHeap {
   std::uint64_t wins_of(std::uint64_t node, Rivals rivals) const;
   Rival rival_in(std::uint64_t place, std::uint64_t number) const;
   bool comes_before(std::uint64_t place, std::uint64_t other) const;
-  void free_moving();
 
   PriorityState& state_;
   const CountWins count_wins_;

@@ -45,6 +45,31 @@ void LockedQueue::put(Transaction& change, std::uint64_t node, std::uint64_t pla
   change.set(state_.unfinished, get(state_.unfinished) + 1);
 }
 
+void LockedQueue::put_pending() {
+  ThreadSlot& thread = this_thread_slot();
+  if (!has_heap()) {
+    ArenaChange change(Arena::instance());
+    put(change, get(thread.pending), 0);
+    change.set(thread.pending, 0);
+    change.set(thread.pending_cargo, 0);
+    change.commit();
+    return;
+  }
+  heap().ensure_place();
+  const std::uint64_t node = heap().take_over_pending(thread);
+  node_at(node).number = heap().next_number();
+  std::uint64_t place = 0;
+  try {
+    place = heap().find_place(node);
+  } catch (...) {
+    heap().free_moving();
+    throw;
+  }
+  put(*change_, node, place);
+  heap().moved(*change_);
+  change_->commit();
+}
+
 void LockedQueue::give_back(std::uint64_t node) {
   std::uint64_t place = 0;
   try {
@@ -126,6 +151,7 @@ void LockedQueue::clear_received(std::uint64_t most) {
 
 void LockedQueue::take_over_claims() {
   clear_received();
+  if (has_heap()) heap().free_moving();
   for (std::uint64_t at = get(state_.claims_first); at != 0;) {
     const std::uint64_t offset = at;
     Node& node = node_at(offset);

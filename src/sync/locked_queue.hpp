@@ -70,6 +70,8 @@ class LockedQueue {
   /// What a new item's Node::number must be.
   std::uint64_t next_number() { return has_heap() ? heap().next_number() : 0; }
   void put(Transaction& change, std::uint64_t node, std::uint64_t place);
+  /// Puts the node that is this thread's pending block.
+  void put_pending();
 
   /// Where the last item will belong when the first is taken; as find_place().
   std::uint64_t find_place_of_last() { return has_heap() ? heap().find_place_of_last() : 0; }

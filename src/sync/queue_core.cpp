@@ -119,17 +119,7 @@ bool put_large(QueueState& state, CountWins count_wins, const EncodedItem& item,
   LockedQueue queue(state, count_wins);
   if (!wait_for_space(queue, deadline)) return false;
   leave_put_after(queue, [&] {
-    ThreadSlot& thread = this_thread_slot();
-    queue.ensure_place();
-    node_at(get(thread.pending)).number = queue.next_number();
-    const std::uint64_t place = queue.find_place(get(thread.pending));
-    {
-      ArenaChange change(Arena::instance());
-      queue.put(change, get(thread.pending), place);
-      change.set(thread.pending, 0);
-      change.set(thread.pending_cargo, 0);
-      change.commit();
-    }
+    queue.put_pending();
     TANDEM_KILL_POINT("queue.put.committed");
   });
   return true;
@@ -285,7 +275,6 @@ QueueOrder order_of(ObjectKind kind) {
 }
 
 SharedObjectPtr make_queue(ObjectKind kind, std::size_t capacity) {
-  refuse_while_comparing();
   struct Wanted {
     std::size_t body_bytes;
     std::size_t capacity;

@@ -102,7 +102,8 @@ struct PriorityState {
 
   QueueState queue;
   Word segments[kSegments];  // Offsets of the blocks that hold the heap's places, each a node's offset; 0: not there.
-  Word moving;               // A block on its way into `segments` or out of it; freed by the next who needs the word.
+  Word moving;               // A block on its way into the heap or out of it: of places, or a node.
+  Word moving_cargo;         // Offset of the cargo in that block whose holds must be given back first; 0 if none.
   Word places;               // Items that need a place: those waiting, and those in `claims`, which may come back.
   Word next_number;          // How many items were put so far.
 };

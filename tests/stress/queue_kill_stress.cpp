@@ -47,12 +47,21 @@ Ledger* ledger = nullptr;
 // Where this process notes what it is decoding.
 std::atomic<std::uint64_t>* decoding = nullptr;
 
+// The order in a PriorityQueue has nothing to do with the one in which items are put, and many are equal.
+std::uint64_t urgency_of(std::uint64_t name) {
+  return name * 7919 % 16;
+}
+struct MoreUrgent {
+  bool operator()(std::uint64_t a, std::uint64_t b) const { return urgency_of(a) < urgency_of(b); }
+};
+
 /// An item that says when it is being received, and is small, middling or large.
 struct Noted {
   std::uint64_t name = 0;
   std::string filler;
 
   friend bool operator==(const Noted&, const Noted&) = default;
+  friend bool operator<(const Noted& a, const Noted& b) { return urgency_of(a.name) < urgency_of(b.name); }
   template <class Archive>
   void save(Archive& archive) const {
     archive(name, filler);
@@ -81,18 +90,19 @@ std::uint64_t name_in(const Noted& item) {
   return item.name;
 }
 
-template <class T>
-[[noreturn]] void produce(std::size_t me, Queue<T> queue) {
+template <class Q>
+[[noreturn]] void produce(std::size_t me, Q queue) {
   while (!ledger->items.full(me)) {
     const std::uint64_t name = ledger->items.begin(me);
-    queue.put(make_item<T>(name));
+    queue.put(make_item<typename Q::value_type>(name));
     ledger->items.note_put(name);
   }
   _exit(0);
 }
 
-template <class T>
-[[noreturn]] void consume(std::size_t me, Queue<T> queue) {
+template <class Q>
+[[noreturn]] void consume(std::size_t me, Q queue) {
+  using T = typename Q::value_type;
   decoding = &ledger->consumers[me].decoded;
   for (;;) {
     std::optional<T> item;
@@ -114,7 +124,7 @@ class QueueKillStress : public testing::LeakCheckedTest {
 
   static std::size_t kills() { return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : 2'000; }
 
-  template <class T>
+  template <class Q>
   void run(std::size_t capacity);
 };
 
@@ -125,19 +135,20 @@ pid_t start(auto body) {
   return pid;
 }
 
-template <class T>
+template <class Q>
 void QueueKillStress::run(std::size_t capacity) {
+  using T = typename Q::value_type;
   const std::size_t before = arena_usage().in_use_bytes;
   const testing::OutsideMemory<Ledger> memory;
   ledger = memory.get();
   std::vector<std::uint64_t> died_decoding;
   std::size_t consumer_kills = 0;
   {
-    Queue<T> queue(capacity);
+    Q queue(capacity);
     std::array<pid_t, kProducers + kConsumers> workers{};
     const auto launch = [&](std::size_t who) {
-      workers[who] = who < kProducers ? start([&] { produce<T>(who, queue); })
-                                      : start([&] { consume<T>(who - kProducers, queue); });
+      workers[who] =
+          who < kProducers ? start([&] { produce(who, queue); }) : start([&] { consume(who - kProducers, queue); });
     };
     for (std::size_t who = 0; who < workers.size(); ++who) launch(who);
 
@@ -188,13 +199,25 @@ void QueueKillStress::run(std::size_t capacity) {
 }
 
 TEST_F(QueueKillStress, SmallItemsSurviveKillsAtAnyInstant) {
-  run<std::uint64_t>(0);
+  run<Queue<std::uint64_t>>(0);
 }
 TEST_F(QueueKillStress, BoundedQueueSurvivesKillsAtAnyInstant) {
-  run<std::uint64_t>(16);
+  run<Queue<std::uint64_t>>(16);
 }
 TEST_F(QueueKillStress, ItemsOfAllSizesSurviveKillsAtAnyInstant) {
-  run<Noted>(64);
+  run<Queue<Noted>>(64);
+}
+TEST_F(QueueKillStress, LifoQueueSurvivesKillsAtAnyInstant) {
+  run<LifoQueue<std::uint64_t>>(16);
+}
+TEST_F(QueueKillStress, ItemsOfAllSizesInALifoQueueSurviveKillsAtAnyInstant) {
+  run<LifoQueue<Noted>>(64);
+}
+TEST_F(QueueKillStress, PriorityQueueSurvivesKillsAtAnyInstant) {
+  run<PriorityQueue<std::uint64_t, MoreUrgent>>(300);
+}
+TEST_F(QueueKillStress, ItemsOfAllSizesInAPriorityQueueSurviveKillsAtAnyInstant) {
+  run<PriorityQueue<Noted>>(64);
 }
 
 }  // namespace

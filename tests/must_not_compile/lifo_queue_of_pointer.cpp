@@ -1,0 +1,4 @@
+// EXPECT: SendTheValueNotAPointerToIt
+#include <tandem/queue.hpp>
+
+tandem::LifoQueue<int*> numbers;
