@@ -104,6 +104,17 @@ TEST_F(GuideTest, JoinWaitsUntilEveryItemIsDealtWith) {
   EXPECT_TRUE(jobs.empty());
 }
 
+TEST_F(GuideTest, OtherOrders) {
+  tandem::LifoQueue<int> stack;
+  tandem::PriorityQueue<int> smallest;
+  for (int number : {2, 3, 1}) {
+    stack.put(number);
+    smallest.put(number);
+  }
+  EXPECT_EQ(stack.get_many(3), (std::vector{1, 3, 2}));
+  EXPECT_EQ(smallest.get_many(3), (std::vector{1, 2, 3}));
+}
+
 // --- what travels
 
 struct Job {

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <mutex>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <vector>
@@ -117,6 +118,19 @@ TEST_F(PitfallsTest, AQueueWithoutABoundNeedsNoReader) {
   p.start();
   p.join();
   EXPECT_EQ(queue.size(), 3u);
+}
+
+// --- priority
+
+TEST_F(PitfallsTest, TheSmallestComesFirst) {
+  {
+    tandem::PriorityQueue<int> urgency;
+    urgency.put_many(std::vector{1, 10});
+    EXPECT_EQ(urgency.get(), 1);
+  }
+  tandem::PriorityQueue<int, std::greater<int>> urgency;
+  urgency.put_many(std::vector{1, 10});
+  EXPECT_EQ(urgency.get(), 10);
 }
 
 // --- task_done

@@ -14,6 +14,7 @@
 
 #include <tandem/arena.hpp>
 #include <tandem/queue.hpp>
+#include <tandem/wait.hpp>
 
 #include "core/kill_point.hpp"
 #include "ipc/family.hpp"
@@ -185,6 +186,23 @@ TEST_F(PriorityQueueKillTest, ItemOfAKilledTakerIsInFrontOfEqualOnesPutLater) {
   std::vector<int> order;
   for (const Job& job : drain(queue)) order.push_back(job.number);
   EXPECT_EQ(order, (std::vector{4, 0, 1, 3, 2}));
+}
+
+// Who waits in wait() looks for the dead too, and so compares.
+TEST_F(PriorityQueueKillTest, WaitFindsTheItemsOfAKilledTaker) {
+  PriorityQueue<int> queue;
+  Queue<int> never;
+  for (int i : {3, 1, 2, 5, 4}) queue.put(i);
+  const pid_t pid = detail::fork_member();
+  if (pid == 0) {
+    testing::die_at_kill_point("queue.get.claimed", 4);
+    static_cast<void>(queue.get_many(5));
+    _exit(0);
+  }
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  ASSERT_TRUE(queue.empty());
+  EXPECT_EQ(wait({never, queue}), std::vector<std::size_t>{1});
+  EXPECT_EQ(queue.get_many(9), (std::vector{1, 2, 3, 4, 5}));
 }
 
 // Kills its process when it has compared so often.

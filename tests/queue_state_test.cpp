@@ -32,7 +32,7 @@ TEST_F(QueueStateTest, WhoHasSleptLeavesWordThatOthersMaySleep) {
   std::atomic<bool> announced{false};
   std::thread waker([&] {
     for (bool wake = false; !wake;) {
-      LockedQueue locked(state);
+      LockedQueue locked(state, nullptr);
       wake = state.items.announce();
       announced = wake;
       locked.unlock();
@@ -40,7 +40,7 @@ TEST_F(QueueStateTest, WhoHasSleptLeavesWordThatOthersMaySleep) {
       if (!wake) std::this_thread::yield();
     }
   });
-  LockedQueue locked(state);
+  LockedQueue locked(state, nullptr);
   EXPECT_TRUE(locked.wait(state.items, Deadline::never(), [&] { return announced.load(); }));
   EXPECT_TRUE(state.items.announce());
   locked.unlock();

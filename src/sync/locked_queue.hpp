@@ -19,10 +19,8 @@ inline std::uint64_t arena_offset_of(const void* address) {
 /// Transaction are not final before that is committed, so that several make one change.
 class LockedQueue {
  public:
-  /// `comparison` is needed for what puts items of a PriorityQueue in or out.
-  explicit LockedQueue(QueueState& state, CountWins comparison = nullptr) : state_(state), count_wins_(comparison) {
-    lock();
-  }
+  /// `comparison` is what the PriorityQueue that is locked compares with; null for the other kinds.
+  explicit LockedQueue(QueueState& state, CountWins comparison) : state_(state), count_wins_(comparison) { lock(); }
 
   QueueState& operator*() const { return state_; }
   CountWins count_wins() const { return count_wins_; }

@@ -109,7 +109,7 @@ class PendingGuard {
 bool put_large(QueueState& state, CountWins count_wins, const EncodedItem& item, const Deadline& deadline) {
   {
     // Not even begun when it cannot end well: copying may be the larger part of the work.
-    LockedQueue queue(state);
+    LockedQueue queue(state, count_wins);
     if (get(queue->closed) != kOpen) throw_closed(kPutOnClosed);
     if (queue.full() && deadline.passed()) return false;
   }
@@ -151,7 +151,7 @@ bool is_freed_later(const QueueState& state, Node& node) {
 
 void free_at_once(QueueState& state, std::uint64_t offset) {
   {
-    LockedQueue queue(state);
+    LockedQueue queue(state, nullptr);  // Nothing is compared here.
     queue.retire(offset, [&](Transaction& change) { queue.remove_claim(change, offset); });
     TANDEM_KILL_POINT("queue.get.committed");
     const bool ended = get(queue->closed) != kOpen && queue.drained() && queue->items.announce();
@@ -255,7 +255,7 @@ class ItemsInHand {
 
 void destroy_queue(void* body) {
   // The lock is taken because one who was killed may have left a change half made.
-  LockedQueue(*static_cast<QueueState*>(body)).take_apart();
+  LockedQueue(*static_cast<QueueState*>(body), nullptr).take_apart();
 }
 
 // Before main(), so that every process of the family can take queues apart.
@@ -369,7 +369,7 @@ bool QueueCore::join(const Deadline& deadline) {
 void QueueCore::close(bool discard) {
   QueueState& state = state_of(object_);
   {
-    LockedQueue queue(state);
+    LockedQueue queue(state, count_wins_);
     const std::uint64_t wanted = discard ? kDiscarded : kDraining;
     if (detail::get(state.closed) < wanted) {
       queue.change().set(state.closed, wanted);
@@ -391,21 +391,21 @@ namespace {
 
 class QueueWaitSource final : public WaitSource {
  public:
-  explicit QueueWaitSource(QueueCore queue) : queue_(std::move(queue)) {}
+  QueueWaitSource(QueueCore queue, CountWins count_wins) : queue_(std::move(queue)), count_wins_(count_wins) {}
 
   bool ready() override {
-    LockedQueue queue(state_of(queue_.object()));
+    LockedQueue queue(state_of(queue_.object()), count_wins_);
     return wait_for_item(queue, Deadline::now()) != Found::Nothing;
   }
   std::optional<FutexWait> prepare() override {
-    LockedQueue queue(state_of(queue_.object()));
+    LockedQueue queue(state_of(queue_.object()), count_wins_);
     if (wait_for_item(queue, Deadline::now()) != Found::Nothing) return std::nullopt;
     const WaitPoint::Ticket ticket = queue->items.prepare();
     return FutexWait{&queue->items.word(), ticket};
   }
   // Who puts one item wakes one sleeper. This one takes nothing, so the wake-up goes to the next, who may.
   void resume() override {
-    LockedQueue queue(state_of(queue_.object()));
+    LockedQueue queue(state_of(queue_.object()), count_wins_);
     queue->items.resume();
     const bool more = !queue.no_items() && queue->items.announce();
     queue.unlock();
@@ -414,22 +414,23 @@ class QueueWaitSource final : public WaitSource {
 
  private:
   const QueueCore queue_;
+  const CountWins count_wins_;
 };
 
 }  // namespace
 
 std::shared_ptr<WaitSource> QueueCore::wait_source() const {
   static_cast<void>(state_of(object_));
-  return std::make_shared<QueueWaitSource>(*this);
+  return std::make_shared<QueueWaitSource>(*this, count_wins_);
 }
 
 // With the lock, though it is one word: what a killed process had not committed must not be seen.
 std::size_t QueueCore::size() const {
-  return detail::get(LockedQueue(state_of(object_))->ready_count);
+  return detail::get(LockedQueue(state_of(object_), count_wins_)->ready_count);
 }
 
 bool QueueCore::closed() const {
-  return detail::get(LockedQueue(state_of(object_))->closed) != kOpen;
+  return detail::get(LockedQueue(state_of(object_), count_wins_)->closed) != kOpen;
 }
 
 std::size_t QueueCore::capacity() const {
