@@ -5,8 +5,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
-#include <mutex>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <vector>
