@@ -354,6 +354,17 @@ TEST_F(ConnectionHereTest, MessagesThatNobodyCanReceiveAnyMoreAreFreed) {
   EXPECT_EQ(arena_usage().in_use_bytes, before);
 }
 
+TEST_F(ConnectionHereTest, WhatWasSentIsReceivedAlthoughTheSenderLeftSomethingUnread) {
+  auto [here, there] = Pipe();
+  here.send(1);
+  there.send(2);
+  there.send(Text(100'000, 'x'));
+  there.close();
+  EXPECT_EQ(here.recv<int>(), 2);
+  EXPECT_EQ(here.recv<Text>(), Text(100'000, 'x'));
+  EXPECT_THROW(static_cast<void>(here.recv<int>()), EndOfStream);
+}
+
 TEST_F(ConnectionHereTest, ManyThreadsAtBothEndsLoseNothing) {
   auto [here, there] = Pipe();
   constexpr int kThreads = 4, kEach = 500;

@@ -65,6 +65,23 @@ TEST_P(ConnectionTransferTest, AnOpenDescriptorArrivesAndIsUsable) {
   EXPECT_EQ(read_from(ours), "");  // The receiver's descriptor is closed, and so is the sender's.
 }
 
+TEST_P(ConnectionTransferTest, ADescriptorArrivesWithALargeMessageToo) {
+  auto [here, there] = Pipe();
+  Worker worker(
+      GetParam(),
+      [](Connection connection) {
+        const auto [text, to] = connection.recv<std::tuple<Text, Descriptor>>();
+        write_to(to, std::to_string(text.size()));
+      },
+      there);
+  worker.start();
+  auto [ours, theirs] = socket_pair();
+  here.send(std::tuple(Text(100'000, 'x'), theirs));
+  theirs.reset();
+  EXPECT_EQ(read_from(ours), "100000");
+  worker.join();
+}
+
 // PIP-06
 TEST_P(ConnectionTransferTest, ADescriptorWithALargeNumberArrives) {
   auto [here, there] = Pipe();
