@@ -181,6 +181,7 @@ TEST_F(ConnectionTransferHereTest, DataWithoutThePromisedDescriptorIsAnError) {
 }
 
 TEST_F(ConnectionTransferHereTest, ADescriptorForWhichThereIsNoRoomIsAnError) {
+  if (testing::kSanitized) GTEST_SKIP() << "the check of virtual calls needs descriptors itself";
   auto [here, there] = Pipe();
   here.send(Descriptor::duplicate(STDERR_FILENO));
   rlimit before{};
