@@ -166,6 +166,28 @@ TEST_P(WaitTest, QueuesAndConnectionsAreWaitedForTogether) {
   worker.join();
 }
 
+TEST_P(WaitTest, AnyKindOfQueueWakesAWait) {
+  Queue<int> first;
+  LifoQueue<int> last;
+  PriorityQueue<int> smallest;
+  Worker worker(
+      GetParam(),
+      [](LifoQueue<int> stack, PriorityQueue<int> heap) {
+        stack.put(1);
+        stack.close();
+        heap.put(2);
+      },
+      last, smallest);
+  worker.start();
+  Places ready = wait({first, last});
+  EXPECT_EQ(ready, Places{1});
+  worker.join();
+  EXPECT_EQ(wait({first, last, smallest}), (Places{1, 2}));
+  EXPECT_EQ(last.get(), 1);
+  EXPECT_EQ(smallest.get(), 2);
+  EXPECT_EQ(wait({first, last, smallest}), Places{1});
+}
+
 TEST_P(WaitTest, AnEventWakesAWaitAndStaysReadyWhileItIsSet) {
   Event event;
   Queue<int> never;
