@@ -1,6 +1,7 @@
 // The code of docs/reference/connection.md, listener.md and wait.md, and of their pitfalls: tools/check_docs holds them
 // together.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <optional>
@@ -96,6 +97,16 @@ TEST_F(ConnectionReferenceTest, PitfallOfAnEndThatIsOpenHereToo) {
     EXPECT_THROW(static_cast<void>(here.recv<int>()), tandem::EndOfStream);
     p.join();
   }
+}
+
+TEST_F(ConnectionReferenceTest, PitfallOfADescriptorInAQueue) {
+  tandem::Queue<tandem::Descriptor> logs;
+  const auto log = tandem::Descriptor::duplicate(STDERR_FILENO);
+  EXPECT_THROW(logs.put(log), tandem::WireError);
+
+  auto [in, out] = tandem::Pipe(tandem::Duplex::No);
+  out.send(log);
+  EXPECT_TRUE(in.recv<tandem::Descriptor>());
 }
 
 TEST_F(ConnectionReferenceTest, PitfallOfHandlesOverASocket) {

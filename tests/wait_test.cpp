@@ -4,11 +4,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <map>
-#include <set>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,9 +15,7 @@
 #include <tandem/queue.hpp>
 #include <tandem/wait.hpp>
 
-#include "core/kill_point.hpp"
 #include "core/system.hpp"
-#include "support/kill_points.hpp"
 #include "support/process_fixture.hpp"
 #include "support/random.hpp"
 #include "support/where.hpp"
@@ -297,47 +291,6 @@ TEST_F(WaitHereTest, ClosingAConnectionInThisProcessEndsTheWait) {
   closing.join();
 }
 
-TEST_F(WaitHereTest, MoreQueuesThanTheKernelTakesAtOnce) {
-  std::vector<Queue<int>> queues(300);
-  auto [here, there] = Pipe();
-  for (const std::size_t place : {std::size_t{299}, std::size_t{0}, std::size_t{130}}) {
-    std::vector<Waitable> things(queues.begin(), queues.end());
-    EXPECT_TRUE(wait_for(things, 1ms).empty());
-    std::thread putting([&] { queues[place].put(1); });
-    EXPECT_EQ(wait(things), Places{place});
-    putting.join();
-    things.emplace_back(here);
-    EXPECT_EQ(wait(things), Places{place});
-    EXPECT_EQ(queues[place].get(), 1);
-    EXPECT_TRUE(wait_for(things, 1ms).empty());
-    std::thread sending([end = there]() mutable { end.send(1); });
-    EXPECT_EQ(wait(things), Places{300});
-    EXPECT_EQ(here.recv<int>(), 1);
-    sending.join();
-  }
-}
-
-// Who waits takes no wake-up away from those who get.
-TEST_F(WaitHereTest, WaitersAndGettersLeaveNoItemBehind) {
-  Queue<int> queue, other;
-  constexpr int kItems = 3000;
-  std::atomic<bool> over{false};
-  std::vector<std::thread> waiters;
-  for (int i = 0; i < 2; ++i)
-    waiters.emplace_back([&] {
-      const std::vector<Waitable> things{queue, other};
-      while (!over) static_cast<void>(wait(things));
-    });
-  std::thread getter([&] {
-    for (int i = 0; i < kItems; ++i) EXPECT_EQ(queue.get(), i);
-  });
-  for (int i = 0; i < kItems; ++i) queue.put(i);
-  getter.join();
-  over = true;
-  other.close();
-  for (std::thread& waiter : waiters) waiter.join();
-}
-
 TEST_F(WaitHereTest, AWaitReleasesTheGil) {
   Gil gil;
   Queue<int> queue;
@@ -356,26 +309,6 @@ TEST_F(WaitHereTest, AWaitReleasesTheGil) {
   EXPECT_EQ(queue.get(), 1);
   EXPECT_EQ(here.recv<int>(), 1);
   gil.unlocked([&] { other.join(); });
-}
-
-TEST_F(WaitHereTest, AKilledWaiterCostsNobodyAnItem) {
-  if (!detail::kHasKillPoints) GTEST_SKIP() << "this build has no kill points";
-  Queue<int> queue;
-  auto [here, there] = Pipe();
-  const auto points = testing::for_each_kill_point(
-      [&] {
-        EXPECT_TRUE(wait_for({queue, here}, 1ms).empty());
-        queue.put(1);
-        static_cast<void>(wait({queue, here}));
-      },
-      [&](const std::string&) {
-        std::thread putting([&] { queue.put(2); });
-        EXPECT_TRUE(queue.get_for(60s).has_value());
-        putting.join();
-        while (queue.try_get()) {
-        }
-      });
-  EXPECT_GE(points.size(), 10U);
 }
 
 }  // namespace
