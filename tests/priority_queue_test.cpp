@@ -209,9 +209,9 @@ TEST_F(PriorityQueueCompareTest, GetManyThatThrowsMidwayTakesNothing) {
   EXPECT_EQ(queue.get_many(9), kItems);
 }
 
-TEST_F(PriorityQueueCompareTest, ComparisonMustNotUseAQueue) {
+TEST_F(PriorityQueueCompareTest, ComparisonMustNotUseAPriorityQueue) {
   PriorityQueue<std::string, Interrupted> queue;
-  Queue<int> other;
+  PriorityQueue<int> other;
   queue.put_many(kItems);
   const std::function<void()> uses[] = {[&] { static_cast<void>(queue.size()); }, [&] { other.put(1); },
                                         [&] { queue.close(); }};
@@ -225,6 +225,19 @@ TEST_F(PriorityQueueCompareTest, ComparisonMustNotUseAQueue) {
   EXPECT_TRUE(other.empty());
   EXPECT_FALSE(queue.closed());
   EXPECT_EQ(queue.get_many(9), kItems);
+}
+
+TEST_F(PriorityQueueCompareTest, ComparisonMayUseOtherQueuesAndMakeObjects) {
+  PriorityQueue<std::string, Interrupted> queue;
+  Queue<std::string> log;
+  Interrupted::meanwhile = [&] {
+    Queue<int>().put(1);
+    log.put(kLarge);
+  };
+  queue.put_many(kItems);
+  Interrupted::meanwhile = nullptr;
+  EXPECT_EQ(queue.get_many(9), kItems);
+  EXPECT_EQ(log.get(), kLarge);
 }
 
 // Its decoding makes a queue, drops it and attaches another one.

@@ -85,7 +85,7 @@ class LifoQueue : public detail::AnyQueue<LifoQueue<T>, T> {
 /// every process. It has no state, because each process makes its own.
 ///
 /// Threads and processes: as with Queue. Comparing, with the decoding that it needs, runs under the queue's lock,
-/// so the others wait for it; it must not use a queue, this or another (std::logic_error).
+/// so the others wait for it;it must not use a PriorityQueue, this or another (std::logic_error).
 /// Killed peers: as with Queue, but an item that a killed process had taken and not returned from get() with goes
 /// back to where its priority puts it, in front of equal ones that were put later. Who is killed while comparing
 /// changes nothing.

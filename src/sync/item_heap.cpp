@@ -110,7 +110,7 @@ std::uint64_t ItemHeap::wins_of(std::uint64_t node, Rivals rivals) const {
 
 Rival ItemHeap::rival_in(std::uint64_t place, std::uint64_t number) const {
   const Node& rival = node_at(get(node_in(place)));
-  return {rival.view(), rival.number < number};
+  return {rival.view(), rival.number() < number};
 }
 
 bool ItemHeap::comes_before(std::uint64_t place, std::uint64_t other) const {
@@ -118,7 +118,7 @@ bool ItemHeap::comes_before(std::uint64_t place, std::uint64_t other) const {
   bool asked = false;
   return wins_of(node, [&]() -> std::optional<Rival> {
            if (std::exchange(asked, true)) return std::nullopt;
-           return rival_in(other, node_at(node).number);
+           return rival_in(other, node_at(node).number());
          }) == 1;
 }
 
@@ -130,7 +130,7 @@ std::uint64_t ItemHeap::find_place(std::uint64_t node) const {
   const std::uint64_t wins = wins_of(node, [&]() -> std::optional<Rival> {
     if (at == 1) return std::nullopt;
     at /= 2;
-    return rival_in(at, node_at(node).number);
+    return rival_in(at, node_at(node).number());
   });
   return end >> wins;
 }
@@ -145,7 +145,7 @@ std::uint64_t ItemHeap::find_place_of_last() const {
     const std::uint64_t below = 2 * hole;
     hole = below < left && comes_before(below + 1, below) ? below + 1 : below;
   }
-  const std::uint64_t number = node_at(last()).number;
+  const std::uint64_t number = node_at(last()).number();
   std::uint64_t at = hole;
   const std::uint64_t wins = wins_of(last(), [&]() -> std::optional<Rival> {
     if (at == 1) return std::nullopt;

@@ -8,43 +8,6 @@ namespace tandem::detail {
 
 // --- the items that wait
 
-void LockedQueue::append(Transaction& change, std::uint64_t node) {
-  change.set(node_at(node).next, 0);
-  change.set(no_items() ? state_.ready_first : node_at(get(state_.ready_last)).next, node);
-  change.set(state_.ready_last, node);
-  change.set(state_.ready_count, get(state_.ready_count) + 1);
-}
-
-void LockedQueue::prepend(Transaction& change, std::uint64_t node) {
-  change.set(node_at(node).next, get(state_.ready_first));
-  if (no_items()) change.set(state_.ready_last, node);
-  change.set(state_.ready_first, node);
-  change.set(state_.ready_count, get(state_.ready_count) + 1);
-}
-
-std::uint64_t LockedQueue::remove_from_list(Transaction& change) {
-  const std::uint64_t node = get(state_.ready_first);
-  change.set(state_.ready_first, get(node_at(node).next));
-  change.set(state_.ready_count, get(state_.ready_count) - 1);
-  return node;
-}
-
-void LockedQueue::put(Transaction& change, std::uint64_t node, std::uint64_t place) {
-  switch (state_.order) {
-    case kOldestFirst:
-      append(change, node);
-      break;
-    case kNewestFirst:
-      prepend(change, node);
-      break;
-    default:
-      heap().insert(change, node, place);
-      heap().count_in(change);
-      heap().use_number(change);
-  }
-  change.set(state_.unfinished, get(state_.unfinished) + 1);
-}
-
 void LockedQueue::put_pending() {
   ThreadSlot& thread = this_thread_slot();
   if (!has_heap()) {
@@ -57,7 +20,7 @@ void LockedQueue::put_pending() {
   }
   heap().ensure_place();
   const std::uint64_t node = heap().take_over_pending(thread);
-  node_at(node).number = heap().next_number();
+  node_at(node).describe(node_at(node).form(), 0, heap().next_number());
   std::uint64_t place = 0;
   try {
     place = heap().find_place(node);
@@ -199,7 +162,7 @@ void LockedQueue::discard_items() {
 void LockedQueue::make_pending(ArenaChange& change, ThreadSlot& thread, std::uint64_t offset) {
   Node& node = node_at(offset);
   change.set(thread.pending, offset);
-  if ((node.form & kLargeNode) != 0 && get(node.cargo().references) != 0)
+  if ((node.form() & kLargeNode) != 0 && get(node.cargo().references) != 0)
     change.set(thread.pending_cargo, arena_offset_of(&node.cargo()));
 }
 

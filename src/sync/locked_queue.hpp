@@ -20,7 +20,10 @@ inline std::uint64_t arena_offset_of(const void* address) {
 class LockedQueue {
  public:
   /// `comparison` is what the PriorityQueue that is locked compares with; null for the other kinds.
-  explicit LockedQueue(QueueState& state, CountWins comparison) : state_(state), count_wins_(comparison) { lock(); }
+  explicit LockedQueue(QueueState& state, CountWins comparison) : state_(state), count_wins_(comparison) {
+    if (comparison != nullptr) refuse_while_comparing();
+    lock();
+  }
 
   QueueState& operator*() const { return state_; }
   CountWins count_wins() const { return count_wins_; }
@@ -67,7 +70,18 @@ class LockedQueue {
   std::uint64_t find_place(std::uint64_t node) { return has_heap() ? heap().find_place(node) : 0; }
   /// What a new item's Node::number must be.
   std::uint64_t next_number() { return has_heap() ? heap().next_number() : 0; }
-  void put(Transaction& change, std::uint64_t node, std::uint64_t place);
+  void put(Transaction& change, std::uint64_t node, std::uint64_t place) {
+    if (state_.order == kOldestFirst) {
+      append(change, node);
+    } else if (state_.order == kNewestFirst) {
+      prepend(change, node);
+    } else {
+      heap().insert(change, node, place);
+      heap().count_in(change);
+      heap().use_number(change);
+    }
+    change.set(state_.unfinished, get(state_.unfinished) + 1);
+  }
   /// Puts the node that is this thread's pending block.
   void put_pending();
 
@@ -135,7 +149,7 @@ class LockedQueue {
   /// from its list.
   template <class TakeOff>
   void retire(std::uint64_t offset, TakeOff take_off) {
-    if ((node_at(offset).form & kLargeNode) == 0 && get(state_.spare_count) < kMaxSpareNodes) {
+    if ((node_at(offset).form() & kLargeNode) == 0 && get(state_.spare_count) < kMaxSpareNodes) {
       take_off(*change_);
       add_spare(*change_, offset);
       if (has_heap()) heap().count_out(*change_);
@@ -174,9 +188,24 @@ class LockedQueue {
  private:
   bool has_heap() const { return state_.order == kSmallestFirst; }
   ItemHeap heap() const { return {reinterpret_cast<PriorityState&>(state_), count_wins_}; }
-  void append(Transaction& change, std::uint64_t node);
-  void prepend(Transaction& change, std::uint64_t node);
-  std::uint64_t remove_from_list(Transaction& change);
+  void append(Transaction& change, std::uint64_t node) {
+    change.set(node_at(node).next, 0);
+    change.set(no_items() ? state_.ready_first : node_at(get(state_.ready_last)).next, node);
+    change.set(state_.ready_last, node);
+    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  }
+  void prepend(Transaction& change, std::uint64_t node) {
+    change.set(node_at(node).next, get(state_.ready_first));
+    if (no_items()) change.set(state_.ready_last, node);
+    change.set(state_.ready_first, node);
+    change.set(state_.ready_count, get(state_.ready_count) + 1);
+  }
+  std::uint64_t remove_from_list(Transaction& change) {
+    const std::uint64_t node = get(state_.ready_first);
+    change.set(state_.ready_first, get(node_at(node).next));
+    change.set(state_.ready_count, get(state_.ready_count) - 1);
+    return node;
+  }
   static void make_pending(ArenaChange& change, ThreadSlot& thread, std::uint64_t node);
   void free_list(Word& first);
 

@@ -13,7 +13,6 @@ namespace tandem::detail {
 namespace {
 
 QueueState& state_of(const SharedObjectPtr& object) {
-  refuse_while_comparing();
   if (!object) throw StaleHandle("use of a queue that was moved from");
   return *static_cast<QueueState*>(object->data());
 }
@@ -63,9 +62,7 @@ void put_small(LockedQueue& queue, std::span<const std::byte> bytes, bool plain)
   const std::uint64_t offset = get(queue->spare_first);
   Node& node = node_at(offset);
   // Nobody looks into a spare node, so its content needs no log.
-  node.form = plain ? kPlainItem : NodeForm{};
-  node.small_size = bytes.size() & 127;
-  node.number = queue.next_number();
+  node.describe(plain ? kPlainItem : NodeForm{}, bytes.size(), queue.next_number());
   std::memcpy(node.small_bytes(), bytes.data(), bytes.size());
   const std::uint64_t place = queue.find_place(offset);
   queue.take_spare(queue.change());
@@ -81,7 +78,7 @@ void build_large(std::span<const std::byte> bytes, const std::vector<SharedObjec
   const std::size_t references = objects != nullptr ? objects->size() : 0;
   arena.allocate(thread.pending, sizeof(Node) + Cargo::total_bytes(bytes.size(), references));
   auto* node = new (arena.base() + get(thread.pending)) Node{};
-  node->form = kLargeNode | (plain ? kPlainItem : NodeForm{});
+  node->describe(kLargeNode | (plain ? kPlainItem : NodeForm{}), 0, 0);
   node->cargo().initialise(bytes.size(), references);
   std::memcpy(node->cargo().bytes(), bytes.data(), bytes.size());
   TANDEM_KILL_POINT("queue.put.filled");
@@ -145,7 +142,7 @@ Found wait_for_item(LockedQueue& queue, const Deadline& deadline) {
 bool is_freed_later(const QueueState& state, Node& node) {
   // Who waits for the end of a closed queue is told by who frees at once.
   if (get(state.closed) != kOpen) return false;
-  if ((node.form & kLargeNode) == 0) return true;
+  if ((node.form() & kLargeNode) == 0) return true;
   return get(node.cargo().references) == 0 && node.cargo().size_bytes <= kFreedLaterBytes;
 }
 

@@ -29,17 +29,23 @@ struct Node {
   Word received;  // whether its get() is about to return, which makes the item its own. Stored without the lock.
 
   // Constant while the node carries the item.
-  std::uint64_t form : 2;        // NodeForm flags.
-  std::uint64_t small_size : 7;  // In bytes, of a small node's item; a large one's cargo knows.
-  std::uint64_t number : 55;     // In a PriorityQueue, how many items were put before it. Ten million a second would
-                                 // need a hundred years to use them up.
+  std::uint64_t description;  // 2 bits: NodeForm flags. 7: size in bytes of a small node's item; a large one's cargo
+                              // knows. 55: in a PriorityQueue, how many items were put before it; ten million a second
+                              // would need a hundred years to use them up.
+
+  void describe(std::uint64_t form, std::uint64_t small_size, std::uint64_t number) noexcept {
+    description = form | small_size << 2 | number << 9;
+  }
+  std::uint64_t form() const noexcept { return description & 3; }
+  std::uint64_t small_size() const noexcept { return description >> 2 & 127; }
+  std::uint64_t number() const noexcept { return description >> 9; }
 
   std::byte* small_bytes() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
   const std::byte* small_bytes() const noexcept { return reinterpret_cast<const std::byte*>(this + 1); }
   Cargo& cargo() noexcept { return *reinterpret_cast<Cargo*>(this + 1); }
   const Cargo& cargo() const noexcept { return *reinterpret_cast<const Cargo*>(this + 1); }
   ItemView view() const noexcept {
-    if ((form & kLargeNode) == 0) return {{small_bytes(), small_size}};
+    if ((form() & kLargeNode) == 0) return {{small_bytes(), small_size()}};
     return {{cargo().bytes(), cargo().size_bytes}};
   }
 };
@@ -51,7 +57,7 @@ inline Node& node_at(std::uint64_t offset) {
 
 /// Items up to this size travel in nodes that the queue keeps for reuse. A node then takes 144 bytes of the arena.
 inline constexpr std::size_t kSmallBytes = 72;
-static_assert(kSmallBytes < 128, "fits into Node::small_size");
+static_assert(kSmallBytes < 128, "fits into Node::description");
 /// Blocks of items up to this size are given back by the next who locks the queue; larger ones, whose memory would be
 /// missed, at once.
 inline constexpr std::size_t kFreedLaterBytes = 64 << 10;

@@ -77,10 +77,10 @@ using Rivals = FunctionRef<std::optional<Rival>()>;
 /// Says how many rivals, from the first on, an item comes before. It may throw: nothing is changed meanwhile.
 using CountWins = std::size_t (*)(ItemView item, Rivals rivals);
 
-/// Thrown at the code that compares items if it uses a queue: its own is locked, and two that compare with the help of
-/// each other would wait for each other for ever.
+/// Thrown at the code that compares items if it uses a PriorityQueue: its own is locked, and two that compare with the
+/// help of each other would wait for each other for ever.
 struct UsedWhileComparing : std::logic_error {
-  UsedWhileComparing() : std::logic_error("a queue was used while items of a PriorityQueue were compared") {}
+  UsedWhileComparing() : std::logic_error("a PriorityQueue was used while items of one were compared") {}
 };
 
 /// Queue<T>, LifoQueue<T> and PriorityQueue<T> without their type: see AnyQueue for what its members promise. Handle.
