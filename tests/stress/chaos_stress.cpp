@@ -163,33 +163,44 @@ void expect_all_exact(Ledger& ledger, Shared& shared, const Kills& kills) {
   Worker last(ledger, shared, kKeeper);
   last.use_lock();
   last.use_rlock();
+  last.use_array();
   last.use_condition();
   expect_whole("Lock", ledger.by_lock);
   expect_whole("RLock", ledger.by_rlock);
   expect_whole("Condition", ledger.by_condition);
-  // A count of each, and at the most one for each kill behind the change and before it was counted.
+  // What was done, and at the most one for each kill behind the change and before it was counted.
   const auto expect_count = [&](Operation operation, std::int64_t total) {
+    const auto n = static_cast<std::size_t>(operation);
     std::int64_t done = 0;
-    for (const auto& place : ledger.places)
-      done += static_cast<std::int64_t>(place.done[static_cast<std::size_t>(operation)]);
-    EXPECT_GE(total, done + 1);
-    EXPECT_LE(total, done + 1 + static_cast<std::int64_t>(kills.during(operation)));
+    for (const auto& place : ledger.places) done += static_cast<std::int64_t>(place.done[n].load());
+    EXPECT_GE(total, done) << kNames[n];
+    EXPECT_LE(total, done + static_cast<std::int64_t>(kills.in[n])) << kNames[n];
   };
-  expect_count(Operation::Lock, ledger.by_lock.total.load());
-  expect_count(Operation::RLock, ledger.by_rlock.total.load());
+  expect_count(Operation::Lock, ledger.by_lock.total.load() - 1);
+  expect_count(Operation::RLock, ledger.by_rlock.total.load() - 1);
+  expect_count(Operation::Array, shared.array[3] - 1);
+  expect_count(Operation::Value, shared.value.get());
   expect_units(shared.semaphore, Shared::kUnits);
   expect_units(shared.bounded, 1);
 
-  while (last.get_number()) {
+  while (last.get_number(shared.numbers, ledger.numbers)) {
+  }
+  while (last.get_number(shared.lifo, ledger.lifo)) {
+  }
+  while (last.get_number(shared.priority, ledger.priority)) {
   }
   while (last.get_parcel()) {
   }
   while (last.receive()) {
   }
   EXPECT_TRUE(shared.numbers.join_for(10s)) << "an item counts as not done";
+  EXPECT_TRUE(shared.lifo.join_for(10s)) << "an item of the LifoQueue counts as not done";
+  EXPECT_TRUE(shared.priority.join_for(10s)) << "an item of the PriorityQueue counts as not done";
   EXPECT_TRUE(shared.parcels.join_for(10s)) << "a parcel counts as not done";
   expect_exact("Queue of numbers", ledger.numbers, kills.during(Operation::GetNumber));
   expect_exact("Queue of parcels", ledger.parcels, kills.during(Operation::GetParcel));
+  expect_exact("LifoQueue", ledger.lifo, kills.during(Operation::GetLifo));
+  expect_exact("PriorityQueue", ledger.priority, kills.during(Operation::GetPriority));
   expect_exact("Pipe", ledger.messages, kills.during(Operation::Receive));
 }
 

@@ -1,187 +1,23 @@
-/// A process of the chaos test: what it does at random with everything shared, and what it notes of that.
+/// A process of the chaos test: what it does at random with everything shared.
 #pragma once
 
-#include <signal.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <random>
-#include <string>
-#include <utility>
-#include <vector>
-
-#include <tandem/barrier.hpp>
-#include <tandem/condition.hpp>
-#include <tandem/connection.hpp>
-#include <tandem/event.hpp>
-#include <tandem/lock.hpp>
-#include <tandem/queue.hpp>
-#include <tandem/rlock.hpp>
-#include <tandem/semaphore.hpp>
 
 #include "core/kill_point.hpp"
-#include "support/item_ledger.hpp"
+#include "stress/chaos_ledger.hpp"
+#include "stress/chaos_shared.hpp"
 #include "support/random.hpp"
 
 namespace tandem::testing::chaos {
 
 using namespace std::chrono_literals;
-
-constexpr std::size_t kWorkers = 8;
-/// The place of the process that is never killed and keeps the others from waiting for what nobody would ever do.
-constexpr std::size_t kKeeper = kWorkers;
-constexpr std::size_t kPlaces = kWorkers + 1;
-
-enum class Operation : std::uint32_t {
-  Nothing,
-  Lock,
-  RLock,
-  Semaphore,
-  BoundedSemaphore,
-  Produce,
-  Consume,
-  EventChange,
-  EventWait,
-  Barrier,
-  PutNumber,
-  GetNumber,
-  PutParcel,
-  GetParcel,
-  Send,
-  Receive,
-};
-constexpr std::size_t kOperations = static_cast<std::size_t>(Operation::Receive) + 1;
-constexpr std::array<const char*, kOperations> kNames{
-    "nothing",      "Lock",       "RLock",   "Semaphore", "BoundedSemaphore", "Condition.notify", "Condition.wait",
-    "Event.change", "Event.wait", "Barrier", "Queue.put", "Queue.get",        "Queue.put parcel", "Queue.get parcel",
-    "Pipe.send",    "Pipe.recv"};
-
-/// Ends the calling process, which the test sees, unless it holds.
-inline void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "chaos: process %d: %s\n", ::getpid(), what);
-  std::abort();
-}
-
-/// How many kill points this process may still pass: its end, if it is to die at one.
-inline std::size_t points_left = 0;
-/// Where that it is dying is noted first, and which process it is.
-inline std::atomic<std::uint64_t>* doomed = nullptr;
-inline std::uint64_t this_process = 0;
-
-inline void die_when_due(const char*) {
-  if (--points_left != 0) return;
-  doomed->store(this_process);
-  ::kill(::getpid(), SIGKILL);
-  for (;;) ::pause();
-}
-
-/// A total and what each place has added to it: two words that a change must not tear apart. Guarded by a lock of
-/// Tandem; a change is written down first, so that the next owner of the lock can finish it.
-struct Guarded {
-  std::atomic<std::int64_t> total;
-  std::array<std::atomic<std::int64_t>, kPlaces> added;
-  std::atomic<std::int64_t> next_total;
-  std::atomic<std::int64_t> next_added;
-  std::atomic<std::uint64_t> changing;  // A place plus 1, while that is being done.
-
-  /// To be called by who got the lock, with what it was told.
-  void enter(bool owner_died) {
-    if (owner_died) return finish();
-    require(changing.load() == 0, "the owner of a lock died, and the next owner was not told");
-    std::int64_t sum = 0;
-    for (const auto& one : added) sum += one.load();
-    require(sum == total.load(), "a counter that a lock guards is torn");
-  }
-  void add(std::size_t place, std::int64_t amount) {
-    detail::pass_kill_point("chaos.entered");
-    next_total.store(total.load() + amount);
-    next_added.store(added[place].load() + amount);
-    changing.store(place + 1);
-    finish();
-  }
-
- private:
-  void finish() {
-    const std::uint64_t place = changing.load();
-    if (place == 0) return;
-    detail::pass_kill_point("chaos.written_down");
-    added[place - 1].store(next_added.load());
-    detail::pass_kill_point("chaos.torn");
-    total.store(next_total.load());
-    changing.store(0);
-    detail::pass_kill_point("chaos.changed");
-  }
-};
-
-using Items = ItemLedger<kPlaces, 2'000'000>;
-
-/// What survives all kills.
-struct Ledger {
-  struct Place {
-    std::atomic<Operation> operation;
-    std::atomic<std::int64_t> began_ns;  // On the steady clock: when the operation began.
-    std::atomic<std::uint64_t> doomed;   // Processes of this place up to this one are dead or being killed.
-    std::array<std::atomic<std::uint64_t>, kOperations> done;
-  };
-  std::array<Place, kPlaces> places;
-  std::atomic<bool> workers_stop;
-  std::atomic<bool> keeper_stops;
-  Guarded by_lock;
-  Guarded by_rlock;
-  Guarded by_condition;
-  std::atomic<std::uint64_t> inside;  // Who has the one unit of a semaphore that is used as a lock.
-  Items numbers;
-  Items parcels;
-  Items messages;
-
-  bool is_doomed(std::uint64_t process) const { return places[process % 16].doomed.load() >= process; }
-};
-
-/// An item that is small, middling or large, and may hold a handle.
-struct Parcel {
-  std::uint64_t name = 0;
-  std::string filler;
-  std::vector<Event> events;
-
-  template <class Archive>
-  void serialize(Archive& archive) {
-    archive(name, filler, events);
-  }
-};
-
-inline Parcel make_parcel(std::uint64_t name, const Event& event) {
-  constexpr std::array<std::size_t, 8> kSizes{0, 0, 20, 20, 20, 500, 5'000, 100'000};
-  Parcel parcel{name, std::string(kSizes[name % kSizes.size()], static_cast<char>('a' + name % 26)), {}};
-  if (name % 3 == 0) parcel.events.push_back(event);
-  return parcel;
-}
-
-/// Everything that is shared. Value: handles.
-struct Shared {
-  Lock lock{OnOwnerDeath::Tell};
-  RLock rlock{OnOwnerDeath::Throw};
-  Semaphore semaphore{kUnits};
-  BoundedSemaphore bounded{1};
-  Condition condition{Lock(OnOwnerDeath::Tell)};
-  Event event;
-  Barrier barrier{kParties, +[](Event rounds) { rounds.set(); }, event};
-  Queue<std::uint64_t> numbers;
-  Queue<Parcel> parcels{16};
-  std::pair<Connection, Connection> pipe = Pipe(Duplex::No);
-
-  static constexpr std::int64_t kUnits = 3;
-  static constexpr std::int64_t kParties = 3;
-  /// The keeper keeps the length of the queues and the tokens of the condition between these.
-  static constexpr std::size_t kFew = 4, kMany = 12;
-};
 
 /// One process's view of it all.
 class Worker {
@@ -234,11 +70,13 @@ class Worker {
   }
   void use_rlock();
   void use_condition() { produce(1); }
-  bool get_number() {
-    const auto number = shared_.numbers.try_get();
+  void use_array();
+  template <class Numbers>
+  bool get_number(Numbers& queue, Items& items) {
+    const auto number = queue.try_get();
     if (!number) return false;
-    ledger_.numbers.note_got(*number);
-    shared_.numbers.task_done();
+    items.note_got(*number);
+    queue.task_done();
     return true;
   }
   bool get_parcel() {
@@ -275,7 +113,25 @@ class Worker {
   void change_event();
   template <class Wait>
   void wait_at_barrier(Wait wait);
-  void put_number();
+  template <class Numbers>
+  void put_number(Numbers& queue, Items& items) {
+    const std::uint64_t name = items.begin(place_);
+    queue.put(name);
+    items.note_put(name);
+  }
+  template <class Numbers>
+  void await_number(Numbers& queue, Items& items) {
+    items.note_got(queue.get());
+    queue.task_done();
+  }
+  template <class Numbers>
+  void keep_numbers(Numbers& queue, Items& items, Operation putting, Operation getting) {
+    begin(putting);
+    while (queue.size() < Shared::kFew) put_number(queue, items);
+    begin(getting);
+    while (queue.size() > Shared::kMany && get_number(queue, items)) {
+    }
+  }
   void put_parcel();
   void send();
   void note(const Parcel& parcel);
@@ -315,16 +171,26 @@ inline void Worker::run(Operation operation) {
     case Operation::Barrier:
       return wait_at_barrier([&]() -> std::optional<std::size_t> { return shared_.barrier.wait(); });
     case Operation::PutNumber:
-      return put_number();
-    case Operation::GetNumber: {
-      const std::uint64_t number = shared_.numbers.get();
-      ledger_.numbers.note_got(number);
-      return shared_.numbers.task_done();
-    }
+      return put_number(shared_.numbers, ledger_.numbers);
+    case Operation::GetNumber:
+      return await_number(shared_.numbers, ledger_.numbers);
     case Operation::PutParcel:
       return put_parcel();
     case Operation::GetParcel:
       return note(shared_.parcels.get());
+    case Operation::PutLifo:
+      return put_number(shared_.lifo, ledger_.lifo);
+    case Operation::GetLifo:
+      return await_number(shared_.lifo, ledger_.lifo);
+    case Operation::PutPriority:
+      return put_number(shared_.priority, ledger_.priority);
+    case Operation::GetPriority:
+      return await_number(shared_.priority, ledger_.priority);
+    case Operation::Value:
+      shared_.value += 1;
+      return;
+    case Operation::Array:
+      return use_array();
     case Operation::Send:
       return send();
     case Operation::Receive:
@@ -417,10 +283,21 @@ void Worker::wait_at_barrier(Wait wait) {
   }
 }
 
-inline void Worker::put_number() {
-  const std::uint64_t name = ledger_.numbers.begin(place_);
-  shared_.numbers.put(name);
-  ledger_.numbers.note_put(name);
+// One who dies in between leaves the first elements larger than the last ones.
+inline void Worker::use_array() {
+  auto& array = shared_.array;
+  const bool died = array.acquire().owner_died();
+  const auto elements = array.span();
+  for (std::int64_t& element : elements) {
+    require(died || element == elements.front(), "the elements of an array are torn, and nobody was told");
+    element = elements.front();
+  }
+  if (died) array.repaired();
+  for (std::int64_t& element : elements) {
+    detail::pass_kill_point("chaos.array");
+    std::atomic_ref(element).fetch_add(1);
+  }
+  array.release();
 }
 
 inline void Worker::put_parcel() {
@@ -449,11 +326,9 @@ inline void Worker::note_message(const Parcel& message) {
 }
 
 inline void Worker::keep_queues() {
-  begin(Operation::PutNumber);
-  while (shared_.numbers.size() < Shared::kFew) put_number();
-  begin(Operation::GetNumber);
-  while (shared_.numbers.size() > Shared::kMany && get_number()) {
-  }
+  keep_numbers(shared_.numbers, ledger_.numbers, Operation::PutNumber, Operation::GetNumber);
+  keep_numbers(shared_.lifo, ledger_.lifo, Operation::PutLifo, Operation::GetLifo);
+  keep_numbers(shared_.priority, ledger_.priority, Operation::PutPriority, Operation::GetPriority);
   begin(Operation::PutParcel);
   while (shared_.parcels.size() < Shared::kFew) {
     const std::uint64_t name = ledger_.parcels.begin(place_);
