@@ -65,6 +65,7 @@ bool spin_briefly(Ready ready) {
 /// once. Whoever has slept raises the flag again once it has the lock (resume()), because others may sleep behind it,
 /// whether it leaves something for them now or somebody announces it later: otherwise they would sleep out their round.
 /// Killed peers: a waker or a sleeper killed anywhere in between costs the others at most kLongestSleep.
+/// Modelled in tests/model/wait_point.pml, as LockedQueue uses it; the steps have the names of these functions.
 class WaitPoint {
  public:
   using Ticket = std::uint32_t;

@@ -24,7 +24,7 @@ std::uint64_t waiting_from(const LockedWaitList& list, std::uint64_t node) {
   return node;
 }
 
-/// Takes dead threads off the list; what they had been told goes to the next.
+/// Takes dead threads off the list; what they had been told goes to the next. In the model: PassOn.
 void pass_on_from_the_dead(LockedWaitList& list) {
   for (std::uint64_t node = get(list->first); node != 0;) {
     const std::uint64_t looked_at = node;
@@ -59,6 +59,7 @@ class Waiting {
     static_cast<void>(list.wait(node_, deadline, [&] { pass_on_from_the_dead(list); }));
   }
   /// Whether it was notified. Not before the lock is held again: until then the notification can still be passed on.
+  // In the model: Leave.
   bool leave() {
     if (node_ == 0) return false;
     LockedWaitList list(state_);

@@ -14,6 +14,7 @@
 namespace tandem {
 namespace detail {
 
+// In the model: Announce.
 std::uint32_t EventState::announce_sleeper() noexcept {
   std::uint32_t now = load();
   while ((now & (kSet | kSleepers)) == 0 &&
@@ -22,6 +23,7 @@ std::uint32_t EventState::announce_sleeper() noexcept {
   return (now & kSet) != 0 ? now : now | kSleepers;
 }
 
+// In the model: Set, Wake.
 void EventState::set() noexcept {
   std::uint32_t now = word.load(std::memory_order_relaxed);
   std::uint32_t wanted = 0;
@@ -85,6 +87,7 @@ bool Event::is_set() const {
   return (event_state_of(object_).load() & EventState::kSet) != 0;
 }
 
+// In the model: Load, Enqueue, Sleep, Again.
 bool Event::wait_before(const detail::Deadline& deadline) {
   EventState& state = event_state_of(object_);
   const std::uint32_t first = state.load();

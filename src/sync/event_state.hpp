@@ -13,6 +13,8 @@ namespace tandem::detail {
 ///
 ///   bit 0: set   bit 1: somebody may sleep   the others: how often it has been set, so that one who waits knows that
 ///   it was set meanwhile although it has been cleared since
+///
+/// Modelled in tests/model/event.pml.
 struct EventState {
   static constexpr std::uint32_t kSet = 1;
   static constexpr std::uint32_t kSleepers = 2;

@@ -18,6 +18,7 @@ bool LookInterval::due() noexcept {
   return last_ns_.compare_exchange_strong(last, now, std::memory_order_relaxed);
 }
 
+// In the model: Load, Break, Look, Flag.
 OwnerLock::Result OwnerLock::acquire_slowly(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by) {
   for (bool slept = false;;) {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
@@ -50,12 +51,14 @@ OwnerLock::Result OwnerLock::acquire_slowly(const Deadline& deadline, Abandoned 
   }
 }
 
+// In the model: Take.
 bool OwnerLock::take_free(std::uint64_t word, bool slept) {
   const std::uint64_t mine = Owner::self().word() | word | (slept ? kSleepers : 0);
   // SYNC(owner-lock)
   return word_.compare_exchange_strong(word, mine, std::memory_order_acquire);
 }
 
+// In the model: Enqueue, Sleep.
 void OwnerLock::sleep(std::uint64_t word, const Deadline& deadline) {
   TANDEM_KILL_POINT("lock.sleep");
   // Another owner with the same lower half is not told from this one: then the sleep ends with the wake-up of its
@@ -65,6 +68,7 @@ void OwnerLock::sleep(std::uint64_t word, const Deadline& deadline) {
   TANDEM_KILL_POINT("lock.woken");
 }
 
+// In the model: Abandon, WakeAll.
 void OwnerLock::abandon_if_dead(std::uint64_t word, OwnedBy owned_by) {
   const Owner::Life life = Owner(word).life();
   if (life == Owner::Life::Alive) return;
@@ -78,6 +82,7 @@ void OwnerLock::abandon_if_dead(std::uint64_t word, OwnedBy owned_by) {
   wake(INT_MAX);
 }
 
+// In the model: Release, WakeOne, WakeEach.
 bool OwnerLock::release() {
   std::uint64_t word = word_.load(std::memory_order_relaxed);
   do {

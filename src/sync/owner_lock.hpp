@@ -33,7 +33,8 @@ class LookInterval {
 ///
 /// Who waits sets kSleepers and sleeps on the lower half of the word. Who releases takes the flag away and wakes one,
 /// who sets it again when it has got the lock, because others may sleep behind it. A wake-up that died with its
-/// process, of the waker or of the woken, is made good when the others look again after kLongestSleep.
+/// process, of the waker or of the woken, is made good when the others look again after kLongestSleep. Modelled in
+/// tests/model/owner_lock.pml.
 class OwnerLock {
  public:
   static constexpr std::uint64_t kSleepers = 1;

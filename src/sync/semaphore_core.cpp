@@ -47,6 +47,7 @@ SemaphoreCore::SemaphoreCore(Kind kind, std::int64_t value, UnitsOfTheDead of_th
       &argument);
 }
 
+// In the model: Load, PassOn, Flag, Enqueue, Sleep.
 bool SemaphoreCore::acquire(const Deadline& deadline) {
   UnitsState& state = state_of(object_);
   const std::uint32_t place = state.place_of_this_process(*object_);
@@ -80,6 +81,7 @@ bool SemaphoreCore::acquire(const Deadline& deadline) {
   }
 }
 
+// In the model: Load, Wake.
 void SemaphoreCore::release(std::size_t units) {
   UnitsState& state = state_of(object_);
   if (units == 0) throw std::invalid_argument("release() of 0 units of a semaphore");

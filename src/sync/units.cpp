@@ -45,7 +45,8 @@ std::uint32_t UnitsState::find_place(const SharedObject& object) {
   return free;
 }
 
-// Before the word names another process, the one it names now must have its number in its record.
+// Before the word names another process, the one it names now must have its number in its record. In the model: Settle,
+// and RescueSettle for give_back().
 bool UnitsState::hand_over(const UnitsWord& now) {
   // Halves that do not belong together must not be noted.
   if (word.load_whole() != now.bits()) return false;
@@ -62,6 +63,7 @@ void UnitsState::settle(const UnitsWord& now) {
   TANDEM_KILL_POINT("semaphore.settled");
 }
 
+// In the model: Rescue, RescueNext, FreeRecord.
 void UnitsState::take_back_from_the_dead() {
   if (comes_back == 0) return;
   ArenaChange change(Arena::instance());
@@ -77,7 +79,8 @@ void UnitsState::take_back_from_the_dead() {
   }
 }
 
-// With the arena's lock, so that a record is not freed and taken anew meanwhile.
+// With the arena's lock, so that a record is not freed and taken anew meanwhile. In the model: RescueLoad, GiveBack,
+// RescueWake.
 void UnitsState::give_back(std::uint32_t place) {
   for (;;) {
     const UnitsWord now = load();

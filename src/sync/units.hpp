@@ -71,6 +71,8 @@ static_assert(sizeof(UnitsRecord) == 32, "layout in shared memory");
 ///
 /// The units of a dead process are given back in its name: one change of the word adds them and sets its number to 0,
 /// so that a second one who tries finds nothing. Then its record is freed.
+///
+/// Modelled in tests/model/units.pml.
 struct UnitsState {
   static constexpr std::uint32_t kChunkRecords = 64;
   static constexpr std::uint32_t kChunks = 64;
@@ -95,7 +97,7 @@ struct UnitsState {
   }
 
   /// One try to take `units` in the name of the process at `place`; negative: to give. False if the word is not `now`
-  /// any more.
+  /// any more. In the model: Change.
   bool change(const UnitsWord& now, std::int64_t units, std::uint32_t place, bool sleepers) {
     UnitsWord next = now.with(static_cast<std::uint32_t>(now.units() - units), sleepers);
     if (place != 0) {

@@ -21,6 +21,7 @@ void WaitListState::destroy() {
   }
 }
 
+// In the model: Unlock, Store, Wake.
 void LockedWaitList::unlock() {
   if (!change_) return;
   change_.reset();
@@ -75,6 +76,7 @@ void LockedWaitList::tell(std::uint64_t node, std::uint64_t outcome) {
   told_.push_back(node);
 }
 
+// In the model: Enqueue, Sleep.
 void LockedWaitList::sleep(WaitNode& node, const Deadline& deadline) {
   TANDEM_KILL_POINT("wait_list.sleep");
   if (!spin_briefly([&] { return node.wake.load(std::memory_order_acquire) != 0; }))

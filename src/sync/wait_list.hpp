@@ -29,7 +29,8 @@ struct WaitNode {
 static_assert(sizeof(WaitNode) == 40, "layout in shared memory");
 
 /// The list as it lies in shared memory. All words are guarded by `lock`; a process killed anywhere leaves the list as
-/// before or as after its change, and its own nodes in it, for the others to find.
+/// before or as after its change, and its own nodes in it, for the others to find. Modelled in
+/// tests/model/wait_list.pml.
 struct WaitListState {
   SharedLock lock;
   Word first;  // Oldest first; also those who have been told and have not left yet.
@@ -73,7 +74,7 @@ class LockedWaitList {
   /// Tells a thread that has been told nothing; it is woken when the list is unlocked.
   void tell(std::uint64_t node, std::uint64_t outcome);
   /// Waits until the thread has been told something. False if the deadline passed first. `round()` is called with the
-  /// lock held whenever it is time to look for the dead.
+  /// lock held whenever it is time to look for the dead. In the model: Look, Clear.
   template <class Round>
   bool wait(std::uint64_t node, const Deadline& deadline, Round round) {
     while (outcome(node) == 0) {

@@ -17,7 +17,7 @@ search() {
   # shellcheck disable=SC2086  # one word for each option
   cc -w -O2 -DCOLLAPSE $2 -o pan pan.c
   # shellcheck disable=SC2086
-  ./pan -m4000000 $3 >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
+  ./pan -m1000000 $3 >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
   sed -n "s/^ *\([0-9.e+]*\) states, stored.*/$1: \1 states/p; s/^ *\([0-9.]*\)\ttotal actual memory.*/  \1 MB/p" "$1.log"
   if grep -q 'max search depth too small\|out of memory\|Search not completed' "$1.log" &&
     ! grep -q 'errors: [1-9]' "$1.log"; then

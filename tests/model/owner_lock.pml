@@ -1,7 +1,8 @@
-/* src/sync/owner_lock.cpp: the word of a Lock. Three processes acquire it, the first one twice; the third has a deadline.
+/* src/sync/owner_lock.cpp: the word of a Lock. Three processes acquire it, the first one twice.
 
    Shown: one at a time has it; the next owner is told exactly when one has died with it; nobody waits for ever.
 
+   DEADLINE          process 2 may give up
    BREAK, REFUSE     OwnerLock::Abandoned: what processes 1 and 2 do with an abandoned lock; Take unless given
    SAME_LOWER_HALF   to who sleeps all owners look the same (their threads have the same number)
    Wrong on purpose:
@@ -20,6 +21,12 @@ inline note_death(victim) {
 }
 
 #include "futex.pml"
+
+#ifdef DEADLINE
+#define HAS_DEADLINE(me) (me == 2)
+#else
+#define HAS_DEADLINE(me) false
+#endif
 
 /* The word: an owner from bit 2 on, with kAbandoned and kSleepers; or kBroken. */
 #define SLEEPERS 1
@@ -93,7 +100,7 @@ proctype User(byte me) {
         :: dead[OWNER(word) - 1] -> step = Abandon
         :: !dead[OWNER(word) - 1] || !round_over ->
           if
-          :: me == 2 -> gives_up = true
+          :: HAS_DEADLINE(me) -> gives_up = true
           :: true
           fi;
           if
@@ -132,7 +139,7 @@ proctype User(byte me) {
         slept = true;
         step = Sleep }
     :: atomic { step == Sleep && FUTEX_ENDS(me) -> futex_end(me, round_over); step = Load }
-    :: atomic { step == Sleep && me == 2 -> asleep[me] = false; round_over = false; gives_up = true; step = Load }
+    :: atomic { step == Sleep && HAS_DEADLINE(me) -> asleep[me] = false; round_over = false; gives_up = true; step = Load }
 
     /* With the lock: set_repaired(), or not; release(), whose loop ends when the exchange is made */
     :: atomic { step == Held ->

@@ -5,6 +5,7 @@
    goes to another.
 
    DEADLINE   process 2 may give up
+   WATCHES    process 1 only waits until there is an item, as QueueWaitSource does for wait(), and takes none
    Wrong on purpose:
    FORGETS_SLEEPERS    who has slept does not raise the flag again: no resume()
    PASSES_NOTHING_ON   who has slept and leaves items wakes nobody
@@ -19,6 +20,12 @@ inline note_death(victim) { wants_lock[victim] = false }
 #define HAS_DEADLINE(me) (me == 2)
 #else
 #define HAS_DEADLINE(me) false
+#endif
+
+#ifdef WATCHES
+#define WATCHES_ONLY(me) (me == 1)
+#else
+#define WATCHES_ONLY(me) false
 #endif
 
 /* Who has the queue's lock, plus 1. It is robust: that of a dead one can be taken. */
@@ -78,8 +85,11 @@ proctype User(byte me) {
           step = (gives_up -> UnlockAndWake : Prepare)
         fi }
     :: atomic { step == Claim ->
-        items--; claimed[me] = true;
-        /* claim(): to pass on what is left */
+        if
+        :: WATCHES_ONLY(me)
+        :: else -> items--; claimed[me] = true
+        fi;
+        /* claim(), resume() of QueueWaitSource: to pass on what is left */
 #ifdef PASSES_NOTHING_ON
         step = UnlockAndWake
 #else
