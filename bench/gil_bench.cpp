@@ -1,50 +1,52 @@
 // What the Gil costs, beside std::mutex: taken and given back alone, asked for nothing, and handed from thread to
 // thread.
-#include <benchmark/benchmark.h>
-
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <stop_token>
 
 #include <tandem/gil.hpp>
+#include <tandem/init.hpp>
 #include <tandem/thread.hpp>
+
+#include "bench.hpp"
 
 namespace {
 
-template <class Lock>
-void LockAlone(benchmark::State& state) {
-  Lock lock;
-  for (auto _ : state) {
-    const std::lock_guard guard(lock);
-    benchmark::ClobberMemory();
-  }
-}
-BENCHMARK(LockAlone<std::mutex>);
-BENCHMARK(LockAlone<tandem::Gil>);
+using namespace tandem::bench;
 
-void CheckpointWithoutAGil(benchmark::State& state) {
-  for (auto _ : state) tandem::checkpoint();
-}
-BENCHMARK(CheckpointWithoutAGil);
+constexpr double kHandOverMicroseconds = 30'000;
 
-void CheckpointNobodyAsks(benchmark::State& state) {
+template <class AnyLock>
+double alone() {
+  AnyLock lock;
+  return nanoseconds_each([&] { const std::lock_guard guard(lock); });
+}
+
+double checkpoint_nobody_asks() {
   tandem::Gil gil;
   const std::lock_guard guard(gil);
-  for (auto _ : state) tandem::checkpoint();
+  return nanoseconds_each([] { tandem::checkpoint(); });
 }
-BENCHMARK(CheckpointNobodyAsks);
 
-void Unlocked(benchmark::State& state) {
+/// What a checkpoint is at least: a look at a flag.
+double look_at_a_flag() {
+  std::atomic<bool> asked{false};
+  return nanoseconds_each([&] {
+    if (asked.load(std::memory_order_relaxed)) asked.store(false);
+  });
+}
+
+double unlocked() {
   tandem::Gil gil;
   const std::lock_guard guard(gil);
-  for (auto _ : state) gil.unlocked([] { benchmark::ClobberMemory(); });
+  return nanoseconds_each([&] { gil.unlocked([] { clobber_memory(); }); });
 }
-BENCHMARK(Unlocked);
 
-// Each iteration is a turn of the other thread and one of this: two hand-overs. With the shortest interval the one that
-// waits asks at once, so that what is measured is the switch and not the interval.
-void HandOverGil(benchmark::State& state) {
+// Each turn is one of the other thread and one of this: two hand-overs. With the shortest interval the one that waits
+// asks at once, so that what is measured is the switch and not the interval.
+double hand_over_gil() {
   tandem::Gil gil{std::chrono::nanoseconds(1)};
   bool others_turn = false;
   tandem::ThreadOptions under_gil;
@@ -57,18 +59,21 @@ void HandOverGil(benchmark::State& state) {
   });
   gil.lock();
   other.start();
-  for (auto _ : state) {
+  const auto start = std::chrono::steady_clock::now();
+  int turns = 0;
+  for (; microseconds_since(start) < kHandOverMicroseconds; ++turns) {
     others_turn = true;
     while (others_turn) tandem::checkpoint();
   }
+  const double each_us = microseconds_since(start) / turns;
   gil.unlock();
   other.request_stop();
   other.join();
+  return each_us;
 }
-BENCHMARK(HandOverGil)->UseRealTime();
 
 // The same with what a program would use that has no Gil: a mutex, and a condition variable to wait for the turn.
-void HandOverMutex(benchmark::State& state) {
+double hand_over_mutex() {
   std::mutex mutex;
   std::condition_variable changed;
   bool others_turn = false;
@@ -82,20 +87,34 @@ void HandOverMutex(benchmark::State& state) {
     }
   });
   other.start();
+  double each_us = 0;
   {
     std::unique_lock guard(mutex);
-    for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    int turns = 0;
+    for (; microseconds_since(start) < kHandOverMicroseconds; ++turns) {
       others_turn = true;
       changed.notify_one();
       changed.wait(guard, [&] { return !others_turn; });
     }
+    each_us = microseconds_since(start) / turns;
     stop = true;
     changed.notify_one();
   }
   other.join();
+  return each_us;
 }
-BENCHMARK(HandOverMutex)->UseRealTime();
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  tandem::init();
+  return run(argc, argv, [](Table& table, const Options&) {
+    table.compare({"Gil, alone", "ns"}, alone<tandem::Gil>, {{"std::mutex", alone<std::mutex>}});
+    table.compare({"Gil, checkpoint that nobody asks", "ns"}, checkpoint_nobody_asks,
+                  {{"a look at an atomic flag", look_at_a_flag}});
+    table.compare({"Gil, unlocked around nothing", "ns"}, unlocked, {{"std::mutex", alone<std::mutex>}});
+    table.compare({"Gil, to and fro, 2 threads", "us"}, hand_over_gil,
+                  {{"std::mutex and std::condition_variable", hand_over_mutex}});
+  });
+}
