@@ -1,6 +1,7 @@
 #include "ipc/futex.hpp"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "core/check.hpp"
 
 namespace tandem::detail {
+
+constinit thread_local unsigned waits_without_spinning = 0;
 
 namespace {
 
@@ -86,6 +89,14 @@ int futex_wake(std::atomic<std::uint32_t>& word, int count) {
 }
 int futex_wake(std::atomic<std::uint64_t>& word, int count) {
   return wake_at(&word, count);
+}
+
+bool yield_to_others() noexcept {
+  // Longer than who is waited for needs to do its part; much shorter than a time slice of a program that computes.
+  constexpr std::chrono::microseconds kLong{100};
+  const auto start = Deadline::Clock::now();
+  ::sched_yield();
+  return Deadline::Clock::now() - start < kLong;
 }
 
 void WaitPoint::wake_all() {

@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "core/kill_point.hpp"
+#include "ipc/futex.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 #define TANDEM_THREAD_SANITIZER
@@ -41,6 +42,13 @@ void order_begin(std::byte*) {}
 void order_end(std::byte*) {}
 #endif
 
+/// Who holds it is through in less time than a sleep takes, unless it is off its core.
+int lock_mutex(pthread_mutex_t& mutex) {
+  int error = EBUSY;
+  if (spin_briefly([&] { return (error = pthread_mutex_trylock(&mutex)) != EBUSY; })) return error;
+  return pthread_mutex_lock(&mutex);
+}
+
 void put(Word& word, std::uint64_t value) {
   word.store(value, std::memory_order_relaxed);
 }
@@ -61,7 +69,7 @@ void SharedLock::initialise() {
 }
 
 Transaction::Transaction(SharedLock& lock, std::byte* base) : lock_(lock), base_(base) {
-  const int error = pthread_mutex_lock(&lock_.mutex);
+  const int error = lock_mutex(lock_.mutex);
   order_begin(base_);
   if (error == EOWNERDEAD) {
     // Killed here again, the next one starts over: the log stays until it is played back in full.

@@ -92,16 +92,16 @@ bool Event::wait_before(const detail::Deadline& deadline) {
   EventState& state = event_state_of(object_);
   const std::uint32_t first = state.load();
   if ((first & EventState::kSet) != 0) return true;
+  if (!deadline.is_now() && detail::spin_briefly([&] { return EventState::passed(first, state.load()); })) return true;
   for (;;) {
     if (deadline.passed()) return false;
     const std::uint32_t now = state.announce_sleeper();
-    if ((now & EventState::kSet) != 0 || EventState::times(now) != EventState::times(first)) return true;
+    if (EventState::passed(first, now)) return true;
     TANDEM_KILL_POINT("event.sleep");
     static_cast<void>(detail::futex_wait(state.word, now, deadline));
     detail::sweep_family_if_due();
     TANDEM_KILL_POINT("event.woken");
-    const std::uint32_t after = state.load();
-    if ((after & EventState::kSet) != 0 || EventState::times(after) != EventState::times(first)) return true;
+    if (EventState::passed(first, state.load())) return true;
   }
 }
 

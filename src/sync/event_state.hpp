@@ -23,7 +23,10 @@ struct EventState {
   std::atomic<std::uint32_t> word;
 
   std::uint32_t load() const noexcept { return word.load(std::memory_order_acquire); }
-  static std::uint32_t times(std::uint32_t value) noexcept { return value / kOnce; }
+  /// Whether one who began to wait when the word was `first` may go on now that it is `now`.
+  static bool passed(std::uint32_t first, std::uint32_t now) noexcept {
+    return (now & kSet) != 0 || now / kOnce != first / kOnce;
+  }
   /// Says that the caller is about to sleep on the word; the value to sleep on, or one with kSet.
   std::uint32_t announce_sleeper() noexcept;
   void set() noexcept;

@@ -94,6 +94,10 @@ Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) const 
     state.set_depth(get(state.depth) + 1);
     return Acquired(owner_died() ? Acquired::How::AfterDeath : Acquired::How::Normally);
   }
+  if (state.lock.take_at_once()) [[likely]] {
+    state.set_depth(1);
+    return Acquired(Acquired::How::Normally);
+  }
   switch (state.lock.acquire(deadline, what_to_do(state, abandoned), state.owned_by())) {
     case OwnerLock::Result::Got:
       state.set_depth(1);
@@ -111,12 +115,17 @@ Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) const 
 
 void LockCore::release() const {
   LockState& state = state_of(object_);
-  if (state.lock.word() == OwnerLock::kBroken) return;  // By a guard that is unwound: there is nobody to let in.
   if (state.recursive()) {
-    if (!state.lock.held_here()) throw_not_owner(state, "release");
+    if (!state.lock.held_here()) {
+      if (state.lock.word() == OwnerLock::kBroken) return;
+      throw_not_owner(state, "release");
+    }
     if (const std::uint64_t times = get(state.depth); times > 1) return state.set_depth(times - 1);
   }
-  if (!state.lock.release()) throw_not_owner(state, "release");
+  if (state.lock.release()) [[likely]]
+    return;
+  // By a guard that is unwound: there is nobody to let in.
+  if (state.lock.word() != OwnerLock::kBroken) throw_not_owner(state, "release");
 }
 
 void LockCore::repaired() const {

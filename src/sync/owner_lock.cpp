@@ -19,7 +19,7 @@ bool LookInterval::due() noexcept {
 }
 
 // In the model: Load, Break, Look, Flag.
-OwnerLock::Result OwnerLock::acquire_slowly(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by) {
+OwnerLock::Result OwnerLock::acquire(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by) {
   for (bool slept = false;;) {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     if (word == kBroken) return Result::Refused;
@@ -83,7 +83,7 @@ void OwnerLock::abandon_if_dead(std::uint64_t word, OwnedBy owned_by) {
 }
 
 // In the model: Release, WakeOne, WakeEach.
-bool OwnerLock::release() {
+bool OwnerLock::release_slowly() {
   std::uint64_t word = word_.load(std::memory_order_relaxed);
   do {
     if (is_free(word) || word == kBroken) return false;

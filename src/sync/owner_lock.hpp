@@ -48,14 +48,21 @@ class OwnerLock {
   /// Whether a thread's end is a death too.
   enum class OwnedBy { Process, Thread };
 
-  Result acquire(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by) {
+  /// Takes it if it is free and not abandoned.
+  bool take_at_once() {
     std::uint64_t free = 0;
     // SYNC(owner-lock): acquire here and release in release(): what the last owner wrote is seen by the next.
-    if (word_.compare_exchange_strong(free, Owner::self().word(), std::memory_order_acquire)) return Result::Got;
-    return acquire_slowly(deadline, abandoned, owned_by);
+    return word_.compare_exchange_strong(free, Owner::self().word(), std::memory_order_acquire,
+                                         std::memory_order_relaxed);
   }
+  Result acquire(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by);
   /// Frees it, whoever holds it. False if nobody does.
-  bool release();
+  bool release() {
+    // Most often it is this thread's and nobody sleeps. Not looking first saves waiting for the answer.
+    std::uint64_t mine = Owner::self().word();
+    if (word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) return true;
+    return release_slowly();
+  }
   /// Takes the mark of abandonment away.
   void set_repaired() noexcept { word_.fetch_and(~kAbandoned, std::memory_order_relaxed); }
 
@@ -64,7 +71,7 @@ class OwnerLock {
   static bool is_free(std::uint64_t word) noexcept { return (word & ~Owner::kFlags) == 0; }
 
  private:
-  Result acquire_slowly(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by);
+  bool release_slowly();
   bool take_free(std::uint64_t word, bool slept);
   void sleep(std::uint64_t word, const Deadline& deadline);
   void abandon_if_dead(std::uint64_t word, OwnedBy owned_by);

@@ -31,18 +31,15 @@ std::uint32_t UnitsState::find_place(const SharedObject& object) {
     for (std::uint32_t i = chunk == 0 ? 1 : 0; i < kChunkRecords; ++i) {
       const std::uint32_t place = chunk * kChunkRecords + i;
       const std::uint64_t its = get(record(place).serial);
-      if (its == serial) {  // Another thread was faster, or this process has used the semaphore before.
-        object.local().store(place, std::memory_order_relaxed);
-        return place;
-      }
+      // Another thread was faster, or this process has used the semaphore before.
+      if (its == serial) return note_place(object, place);
       if (its == 0 && free == 0) free = place;
     }
   }
   if (free == 0) throw_system_error(EUSERS, "cannot use the semaphore in more processes at once");
   change.set(record(free).serial, serial);
   change.commit();
-  object.local().store(free, std::memory_order_relaxed);
-  return free;
+  return note_place(object, free);
 }
 
 // Before the word names another process, the one it names now must have its number in its record. In the model: Settle,

@@ -19,6 +19,9 @@ namespace tandem::detail {
 ///   high half: 12 bits: the holder's place   52 bits: the version
 class UnitsWord {
  public:
+  static constexpr int kPlaceBits = 12;
+  static constexpr std::uint32_t kPlaceMask = (1U << kPlaceBits) - 1;
+
   UnitsWord() = default;
   explicit UnitsWord(Wide bits) noexcept : bits_(bits) {}
 
@@ -46,9 +49,6 @@ class UnitsWord {
   }
 
  private:
-  static constexpr int kPlaceBits = 12;
-  static constexpr std::uint32_t kPlaceMask = (1U << kPlaceBits) - 1;
-
   Wide bits_;
 };
 
@@ -89,10 +89,10 @@ struct UnitsState {
   /// The place of this process's record, made if there is none; 0 if none is kept.
   std::uint32_t place_of_this_process(const SharedObject& object) {
     if (comes_back == 0) return 0;
-    const auto known = static_cast<std::uint32_t>(object.local().load(std::memory_order_relaxed));
+    const std::uint64_t noted = object.local().load(std::memory_order_relaxed);
     // In a forked process what is noted is its parent's.
-    if (known != 0 && get(record(known).serial) == Owner::self().serial()) [[likely]]
-      return known;
+    if (noted >> UnitsWord::kPlaceBits == Owner::self().serial()) [[likely]]
+      return static_cast<std::uint32_t>(noted) & UnitsWord::kPlaceMask;
     return find_place(object);
   }
 
@@ -100,6 +100,12 @@ struct UnitsState {
   /// any more. In the model: Change.
   bool change(const UnitsWord& now, std::int64_t units, std::uint32_t place, bool sleepers) {
     UnitsWord next = now.with(static_cast<std::uint32_t>(now.units() - units), sleepers);
+    if (comes_back == 0) {
+      TANDEM_KILL_POINT("semaphore.change");
+      // A count alone: that it is the same again is all that matters.
+      std::uint64_t low = now.bits().low;
+      return word.low_word().compare_exchange_strong(low, next.bits().low);
+    }
     if (place != 0) {
       if (now.holder() != place && !hand_over(now)) [[unlikely]]
         return false;
@@ -126,6 +132,11 @@ struct UnitsState {
     return static_cast<std::uint32_t>(record(place).settled.high());
   }
   std::uint32_t find_place(const SharedObject& object);
+  /// Notes this process's place, so that it is not looked for again.
+  static std::uint32_t note_place(const SharedObject& object, std::uint32_t place) {
+    object.local().store(Owner::self().serial() << UnitsWord::kPlaceBits | place, std::memory_order_relaxed);
+    return place;
+  }
   bool hand_over(const UnitsWord& now);
   void settle(const UnitsWord& now);
   void give_back(std::uint32_t place);

@@ -27,10 +27,10 @@ void LockedWaitList::unlock() {
   change_.reset();
   TANDEM_KILL_POINT("wait_list.wake");
   for (const std::uint64_t node : told_) {
-    // SYNC(wait-list): cleared under the lock by who finds nothing to hear, and set behind the lock by who has told it
-    // something; so a sleep begins before this, and is ended by it, or finds another value.
-    at(node).wake.store(1, std::memory_order_release);
-    futex_wake(at(node).wake, 1);
+    // SYNC(wait-list): made quiet under the lock by who finds nothing to hear, and changed behind the lock by who has
+    // told it something; so a sleep begins before this, and is ended by it, or does not begin.
+    if (at(node).wake.exchange(WaitNode::kHear, std::memory_order_acq_rel) == WaitNode::kAsleep)
+      futex_wake(at(node).wake, 1);
   }
   told_.clear();
 }
@@ -79,8 +79,11 @@ void LockedWaitList::tell(std::uint64_t node, std::uint64_t outcome) {
 // In the model: Enqueue, Sleep.
 void LockedWaitList::sleep(WaitNode& node, const Deadline& deadline) {
   TANDEM_KILL_POINT("wait_list.sleep");
-  if (!spin_briefly([&] { return node.wake.load(std::memory_order_acquire) != 0; }))
-    static_cast<void>(futex_wait(node.wake, 0, deadline));
+  if (!spin_briefly([&] { return node.wake.load(std::memory_order_acquire) == WaitNode::kHear; })) {
+    std::uint32_t quiet = WaitNode::kQuiet;
+    if (node.wake.compare_exchange_strong(quiet, WaitNode::kAsleep, std::memory_order_acq_rel))
+      static_cast<void>(futex_wait(node.wake, WaitNode::kAsleep, deadline));
+  }
   sweep_family_if_due();
   TANDEM_KILL_POINT("wait_list.woken");
 }

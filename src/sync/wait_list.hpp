@@ -19,11 +19,14 @@ namespace tandem::detail {
 
 /// One thread that waits. In exactly one list, that of the waiting or that of the spare ones, at every instant.
 struct WaitNode {
+  /// Whether there may be something to hear, and if not, whether the thread sleeps for it, or is about to.
+  enum Wake : std::uint32_t { kQuiet = 0, kHear = 1, kAsleep = 2 };
+
   Word next;
   Word previous;
   Word owner;    // The thread, as an Owner.
   Word outcome;  // What it was told; 0 while it has been told nothing. Read with the lock, for it may yet be undone.
-  std::atomic<std::uint32_t> wake;  // 1 when there may be something to hear. A hint, to sleep on.
+  std::atomic<std::uint32_t> wake;  // A WaitNode::Wake: a hint, to sleep on.
   std::uint32_t unused;
 };
 static_assert(sizeof(WaitNode) == 40, "layout in shared memory");
@@ -83,7 +86,7 @@ class LockedWaitList {
         continue;
       }
       if (deadline.passed()) return false;
-      at(node).wake.store(0, std::memory_order_relaxed);
+      at(node).wake.store(WaitNode::kQuiet, std::memory_order_relaxed);
       unlock();
       sleep(at(node), deadline);
       lock();
