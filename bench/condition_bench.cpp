@@ -76,13 +76,12 @@ std::function<double()> to_and_fro(Place place, Cores cores) {
   };
 }
 
-Peer boost_peer(Cores cores) {
+Peer boost_peer([[maybe_unused]] Cores cores) {
+  Peer peer{"Boost.Interprocess", {}, 1};
 #ifdef TANDEM_BENCH_BOOST
-  return {"Boost.Interprocess", to_and_fro<Boost>(Place::Processes, cores), 1};
-#else
-  static_cast<void>(cores);
-  return {"Boost.Interprocess", {}};
+  peer.sample = to_and_fro<Boost>(Place::Processes, cores);
 #endif
+  return peer;
 }
 
 template <class AnyCondition>

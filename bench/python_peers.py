@@ -74,18 +74,21 @@ def fought_for(cores, lock):
 
 
 def per_turn(cores, turn):
-    """Microseconds for each turn(side), in which both sides meet."""
+    """The median of how many microseconds a turn(side) takes, in which both sides meet."""
     last_turn = fork.Value("q", 1 << 60, lock=False)
 
     def body(side):
-        start = time.monotonic()
+        times = []
+        start = time.perf_counter()
         number = 0
         while True:
-            if side == 0 and time.monotonic() - start >= SECONDS:
+            begin = time.perf_counter()
+            if side == 0 and begin - start >= SECONDS:
                 last_turn.value = number
             turn(side)
+            times.append(time.perf_counter() - begin)
             if number >= last_turn.value:
-                return (time.monotonic() - start) * 1e6 / (number + 1)
+                return median(times) * 1e6
             number += 1
 
     return run_sides(cores, 2, body)[0]
@@ -134,7 +137,8 @@ def condition_to_and_fro(cores, _):
     return per_turn(cores, turn)
 
 
-def idle(stop):
+def idle(ready, stop):
+    ready.release()
     stop.wait()
 
 
@@ -143,7 +147,7 @@ def nothing():
 
 
 def messages(cores, argument):
-    """Millions of messages each second through a Queue; argument: size in bytes * 10 + sides of each kind."""
+    """Messages each microsecond through a Queue; argument: size in bytes * 10 + producers, and as many consumers."""
     size, pairs = divmod(argument, 10)
     queue = fork.Queue(1024 if size < 4096 else 16)
 
@@ -215,11 +219,12 @@ def idle_memory(method):
 
     def sample(cores, count):
         context = mp.get_context(method)
-        stop = context.Event()
-        processes = [context.Process(target=idle, args=(stop,)) for _ in range(count)]
+        ready, stop = context.Semaphore(0), context.Event()
+        processes = [context.Process(target=idle, args=(ready, stop)) for _ in range(count)]
         for process in processes:
             process.start()
-        time.sleep(0.5)  # Until they idle: nothing tells from outside that a process waits for an Event.
+        for _ in processes:
+            ready.acquire()
         memory = sum(pss_kib(process.pid) for process in processes) / count
         stop.set()
         for process in processes:

@@ -78,27 +78,29 @@ Throughput throughput(Place place, Cores cores, Work work) {
   return {calls, static_cast<double>(calls) / state->took_us};
 }
 
-/// How many microseconds each call of `turn(side)` takes where both sides meet in every call.
+/// How many microseconds a call of `turn(side)` takes where both sides meet in every call: the median.
 template <class Turn>
 double microseconds_per_turn(Place place, Cores cores, Turn turn) {
   constexpr std::chrono::milliseconds kTime{30};
   struct State {
     std::atomic<std::uint64_t> last_turn{~std::uint64_t{0}};
-    double each_us = 0;
+    double median_us = 0;
   };
   Shared<State> state;
   run_sides(place, cores, 2, [&](int side) {
+    std::vector<double> times;
     const auto start = std::chrono::steady_clock::now();
     for (std::uint64_t number = 0;; ++number) {
+      const auto begin = std::chrono::steady_clock::now();
       // Said before the sides meet, so that both end with the same turn.
-      if (side == 0 && std::chrono::steady_clock::now() - start >= kTime) state->last_turn.store(number);
+      if (side == 0 && begin - start >= kTime) state->last_turn.store(number);
       turn(side);
-      if (number < state->last_turn.load()) continue;
-      if (side == 0) state->each_us = microseconds_since(start) / static_cast<double>(number + 1);
-      return;
+      if (side == 0) times.push_back(microseconds_since(begin));
+      if (number >= state->last_turn.load()) break;
     }
+    if (side == 0) state->median_us = median(std::move(times));
   });
-  return state->each_us;
+  return state->median_us;
 }
 
 }  // namespace tandem::bench
