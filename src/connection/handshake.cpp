@@ -22,13 +22,13 @@ void fill_randomly(Handshake::Number& number) {
 
 Handshake::Number Handshake::prove(Role role, const std::string& key, const Number& of_client,
                                    const Number& of_listener) {
-  const std::string_view label = role == Role::Client ? "tandem 1 client" : "tandem 1 listener";
-  std::vector<unsigned char> text(label.begin(), label.end());
+  std::string text = role == Role::Client ? "tandem 1 client" : "tandem 1 listener";
   for (const Number* number : {&of_client, &of_listener})
-    for (const std::byte byte : *number) text.push_back(static_cast<unsigned char>(byte));
+    text.append(reinterpret_cast<const char*>(number->data()), number->size());
   Number proof;
   unsigned size = 0;
-  if (::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()), text.data(), text.size(),
+  if (::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()),
+             reinterpret_cast<const unsigned char*>(text.data()), text.size(),
              reinterpret_cast<unsigned char*>(proof.data()), &size) == nullptr ||
       size != proof.size())
     throw std::system_error(std::make_error_code(std::errc::io_error), "cannot compute the proof of a handshake");
