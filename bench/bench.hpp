@@ -63,6 +63,12 @@ inline void clobber_memory() {
   asm volatile("" : : : "memory");
 }
 
+/// Keeps the compiler from leaving out the computation of `value`.
+template <class T>
+void keep(T& value) {
+  asm volatile("" : "+m"(value) : : "memory");
+}
+
 inline double microseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }

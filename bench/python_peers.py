@@ -58,6 +58,16 @@ def held_once(lock):
     return nanoseconds_each(operation)
 
 
+def value_add(cores, _):
+    number = fork.Value("q", 0)
+
+    def operation():
+        with number.get_lock():
+            number.value += 1
+
+    return nanoseconds_each(operation)
+
+
 def fought_for(cores, lock):
     """Millions of times each second that two processes have the lock, together."""
 
@@ -238,6 +248,7 @@ SAMPLES = {
     "lock_alone": lambda cores, _: held_once(fork.Lock()),
     "rlock_alone": lambda cores, _: held_once(fork.RLock()),
     "semaphore_alone": lambda cores, _: held_once(fork.Semaphore()),
+    "value_add": value_add,
     "lock_fought_for": lambda cores, _: fought_for(cores, fork.Lock()),
     "semaphore_fought_for": lambda cores, _: fought_for(cores, fork.Semaphore()),
     "event_set_and_clear": event_set_and_clear,
