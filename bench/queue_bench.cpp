@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include <tandem/init.hpp>
 #include <tandem/start_method.hpp>
 
