@@ -148,7 +148,7 @@ TEST_F(EventSignalTest, MayBeSetByASignalHandlerWhileTheSameThreadWaits) {
 TEST_F(EventSignalTest, KilledWaitersAndSettersHoldNobodyUp) {
   if (!detail::kHasKillPoints) GTEST_SKIP() << "this build has no kill points";
   Event event;
-  auto points = testing::for_each_kill_point([&] { static_cast<void>(event.wait_for(1ms)); },
+  auto points = testing::for_each_kill_point([&] { static_cast<void>(event.wait_for(50ms)); },
                                              [&](const std::string&) {
                                                event.set();
                                                EXPECT_TRUE(event.wait_for(10s));
