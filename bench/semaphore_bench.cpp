@@ -63,7 +63,7 @@ template <class AnySemaphore>
 double fought_for(Place place) {
   struct Guarded {
     AnySemaphore semaphore;
-    std::uint64_t counter = 0;
+    alignas(64) std::uint64_t counter = 0;  // As most of what is guarded, not in the same cache line.
   };
   const Shared<Guarded> guarded;
   const Throughput done = throughput(place, Cores::Free, [&](int) {

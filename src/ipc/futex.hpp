@@ -49,7 +49,7 @@ bool yield_to_others() noexcept;
 /// take the core for long instead, the thread does not spin for some time.
 template <class Ready>
 bool spin_briefly(Ready ready) {
-  constexpr int kYields = 16, kLooks = 8;
+  constexpr int kYields = 12, kLooks = 20;
   constexpr unsigned kWaitsWithoutSpinning = 32;
   if (waits_without_spinning > 0) {
     --waits_without_spinning;
