@@ -76,7 +76,7 @@ void LockedWaitList::tell(std::uint64_t node, std::uint64_t outcome) {
   told_.push_back(node);
 }
 
-// In the model: Enqueue, Sleep.
+// In the model: Announce, Enqueue, Sleep.
 void LockedWaitList::sleep(WaitNode& node, const Deadline& deadline) {
   TANDEM_KILL_POINT("wait_list.sleep");
   if (!spin_briefly([&] { return node.wake.load(std::memory_order_acquire) == WaitNode::kHear; })) {

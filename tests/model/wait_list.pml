@@ -8,7 +8,8 @@
    Wrong on purpose:
    DROPS          what the dead had been told is not passed on
    LEAVES_EARLY   a waiter leaves the list before it has the condition's lock again
-   WAKES_ONLY     the word to sleep on is not changed before the wake-up */
+   WAKES_ONLY     the word to sleep on is not changed before the wake-up
+   NO_SECOND_LOOK who is about to sleep says so without looking whether it has been told meanwhile */
 
 #define TURNS(me) (me == 2 -> 1 : (me == 1 -> 2 : 3))
 
@@ -48,7 +49,8 @@ byte user_lock, list_lock;
 /* The nodes. */
 bool listed[PROCESSES];
 bool outcome[PROCESSES];
-bool wake[PROCESSES];
+bool wake[PROCESSES];         /* kHear */
+bool about_to_sleep[PROCESSES]; /* kAsleep: only then is the waker's system call made */
 
 #define WAITS(node) (listed[node] && !outcome[node])
 #define DEAD_IN_LIST ((listed[1] && dead[1]) || (listed[2] && dead[2]))
@@ -56,8 +58,8 @@ bool wake[PROCESSES];
 /* Who has been told nothing, and never will be, may rightly wait for ever, and is let go. */
 #define LET_GO(me) (asleep[me] && !outcome[me] && debt == 0 && (finished[0] || dead[0]) && !DEAD_IN_LIST)
 
-mtype = { WantUser, User, Enter, EnterUnlock, Release, WantList, List, Look, PassOn, Clear, Unlock, Store, Wake, Enqueue,
-          Sleep, WantAgain, Again, WantLeave, LeaveList, Leave, LeaveUnlock, Return, Tell };
+mtype = { WantUser, User, Enter, EnterUnlock, Release, WantList, List, Look, PassOn, Clear, Unlock, Store, Wake, Announce,
+          Enqueue, Sleep, WantAgain, Again, WantLeave, LeaveList, Leave, LeaveUnlock, Return, Tell };
 
 inline tell(node) {
   outcome[node] = true;
@@ -118,7 +120,7 @@ proctype Process(byte me) {
         :: !outcome[me] && !(round_over && DEAD_IN_LIST) ->
           round_over = false;
           step = (gives_up -> Unlock : Clear);
-          after_unlock = (gives_up -> WantAgain : Enqueue)
+          after_unlock = (gives_up -> WantAgain : Announce)
         fi }
     /* pass_on_from_the_dead(): one of them, in one commit */
     :: atomic { step == PassOn ->
@@ -137,7 +139,7 @@ proctype Process(byte me) {
         :: else
         fi;
         step = (me == 0 -> Tell : Look) }
-    :: atomic { step == Clear -> wake[me] = false; step = Unlock }
+    :: atomic { step == Clear -> wake[me] = false; about_to_sleep[me] = false; step = Unlock }
     /* unlock(): wakes who has been told something */
     :: atomic { step == Unlock -> list_lock = 0; step = Store }
     :: atomic { step == Store ->
@@ -146,16 +148,36 @@ proctype Process(byte me) {
         :: to_wake[2] -> waking = 2; step = Wake
         :: !to_wake[1] && !to_wake[2] -> step = after_unlock
         fi;
-#ifndef WAKES_ONLY
         if
-        :: step == Wake -> wake[waking] = true
+        :: step == Wake ->
+#ifndef WAKES_ONLY
+          wake[waking] = true;
+#endif
+          if
+          :: about_to_sleep[waking] ->
+#ifndef WAKES_ONLY
+            about_to_sleep[waking] = false
+#else
+            skip
+#endif
+          :: else -> to_wake[waking] = false; waking = 0; step = Store
+          fi
         :: else
         fi
-#endif
         }
     :: atomic { step == Wake -> asleep[waking] = false; to_wake[waking] = false; waking = 0; step = Store }
     /* sleep() */
-    :: atomic { step == Enqueue -> futex_enqueue(me, !wake[me]); step = Sleep }
+    :: atomic { step == Announce ->
+#ifdef NO_SECOND_LOOK
+        wake[me] = false; about_to_sleep[me] = true; step = Enqueue
+#else
+        if
+        :: wake[me] -> step = WantList
+        :: else -> about_to_sleep[me] = true; step = Enqueue
+        fi
+#endif
+        }
+    :: atomic { step == Enqueue -> futex_enqueue(me, about_to_sleep[me]); step = Sleep }
     :: atomic { step == Sleep && FUTEX_ENDS(me) && (!asleep[me] || ROUND_MAY_END) && !LET_GO(me) ->
         futex_end(me, round_over); step = WantList }
     :: atomic { step == Sleep && HAS_DEADLINE(me) -> asleep[me] = false; gives_up = true; step = WantList }
