@@ -16,6 +16,8 @@ endif()
 if(TANDEM_SANITIZE)
   add_compile_options(-fsanitize=${TANDEM_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TANDEM_SANITIZE})
+  target_sources(tandem_flags INTERFACE
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_CURRENT_LIST_DIR}/sanitizer_options.cpp>)
 endif()
 find_program(TANDEM_CCACHE ccache)
 if(TANDEM_CCACHE AND PROJECT_IS_TOP_LEVEL)

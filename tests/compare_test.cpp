@@ -13,6 +13,7 @@
 
 #include "compare/memory.hpp"
 #include "support/leak_checked_test.hpp"
+#include "support/tool.hpp"
 
 namespace tandem::testing {
 namespace {
@@ -295,7 +296,7 @@ TEST(WhereTest, HasANameForEachPlace) {
 // The note's programs
 
 std::vector<std::string> words_of(const std::string& name) {
-  std::ifstream file(std::filesystem::path(__FILE__).parent_path().parent_path() / "examples" / name);
+  std::ifstream file(source_file("examples/" + name));
   EXPECT_TRUE(file) << name;
   std::vector<std::string> words;
   std::string word;

@@ -237,9 +237,10 @@ SharedObjectPtr attach(ObjectId id, ObjectKind kind) {
     return reference;
   }
   ArenaChange change(arena);
-  const auto& header = arena.at<ObjectHeader>(id.offset);
-  if (!arena.contains(id.offset, sizeof(ObjectHeader)) || get(header.generation) != id.generation ||
-      get(header.kind) != static_cast<std::uint64_t>(kind) || get(header.holds) == 0)
+  const ObjectHeader* header =
+      arena.contains(id.offset, sizeof(ObjectHeader)) ? &arena.at<ObjectHeader>(id.offset) : nullptr;
+  if (header == nullptr || get(header->generation) != id.generation ||
+      get(header->kind) != static_cast<std::uint64_t>(kind) || get(header->holds) == 0)
     throw StaleHandle("the handle's object is gone: every handle to it was dropped, or its process was killed");
   const std::uint64_t hold = add_hold(change, this_process_slot(), id.offset);
   reference = make_reference(arena, id.offset, id.generation);

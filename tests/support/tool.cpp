@@ -48,6 +48,10 @@ std::string built_file(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / name).string();
 }
 
+std::string source_file(const std::string& name) {
+  return TANDEM_SOURCE_DIR "/" + name;
+}
+
 RunningTool::RunningTool(const std::vector<std::string>& arguments, const ToolStreams& streams) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -22,6 +22,9 @@ struct ToolRun {
 /// Where a file of this build is: "cli/tandem", "tests/plugins/mischief.so".
 std::string built_file(const std::string& name);
 
+/// Where a file of the source tree is: "examples/01_one_thread.cpp".
+std::string source_file(const std::string& name);
+
 /// Descriptors that take the place of the pipes that keep what the tool prints; a negative one is closed in the tool.
 struct ToolStreams {
   std::optional<int> out_fd{};

@@ -28,7 +28,7 @@ void show_and_abort(int) {
   const pid_t pid = ::_Fork();  // without the handlers of pthread_atfork(), which take locks
   if (pid == 0) {
     ::dup2(STDERR_FILENO, STDOUT_FILENO);
-    ::execl("/bin/sh", "sh", TANDEM_TEST_SUPPORT_DIR "/show_stacks.sh", own_pid, nullptr);
+    ::execl("/bin/sh", "sh", TANDEM_SOURCE_DIR "/tests/support/show_stacks.sh", own_pid, nullptr);
     ::_exit(127);
   }
   while (pid > 0 && ::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
