@@ -22,7 +22,7 @@ class CpuCountTest : public testing::Test {
  protected:
   CpuCountTest() {
     unsetenv("TANDEM_CPU_LIMIT");
-    std::string name = (std::filesystem::temp_directory_path() / "tandem-cpu-test-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "tandem_test_cpu_XXXXXX").string();
     root_ = mkdtemp(name.data());
     sources_.proc = (root_ / "proc").string();
     sources_.cgroup = (root_ / "cgroup").string();
