@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "support/sanitizers.hpp"
+
 namespace tandem::testing {
 
 /// While it lives, a test that takes longer than `limit` ends with abort(), after the stacks of every thread of this
@@ -20,18 +22,5 @@ class Watchdog {
  private:
   void* timer_ = nullptr;
 };
-
-/// Whether this program is built with a sanitizer.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-#else
-inline constexpr bool kSanitized = false;
-#endif
 
 }  // namespace tandem::testing
