@@ -103,6 +103,7 @@ void work(Queue<int> result) {
 
 // The parent is killed: its child and its server are gone, and what they held.
 TEST_P(ProcessKillTest, AParentKilledAtAnyPointLeavesNothing) {
+  constexpr std::size_t kStep = kSanitized ? 7 : 1;
   Queue<int> queue;
   const Strays strays;
   const std::vector<std::string> passed = for_each_kill_point(
@@ -114,9 +115,12 @@ TEST_P(ProcessKillTest, AParentKilledAtAnyPointLeavesNothing) {
       [&](const std::string&) {
         EXPECT_THAT(strays.left(), ::testing::IsEmpty());
         expect_all_well(queue);
-      });
+      },
+      kStep);
   // A forked child takes the count along and dies too: so what follows the fork is killed by name as well, below.
-  EXPECT_THAT(passed, IsSupersetOf({"process.start.prepared", "process.start.ready"}));
+  if (kStep == 1) {
+    EXPECT_THAT(passed, IsSupersetOf({"process.start.prepared", "process.start.ready"}));
+  }
 }
 
 TEST_P(ProcessKillTest, AParentKilledAtANamedPointLeavesNothing) {

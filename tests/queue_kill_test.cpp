@@ -40,7 +40,7 @@ TANDEM_TEST_EVERY_QUEUE_KIND(QueueKillTest);
 // After that no byte of the arena may be left.
 template <class Q>
 void kill_everywhere(std::size_t at_least, const std::function<Q()>& make, const std::function<void(Q)>& body,
-                     const std::function<void(Q, const std::string&)>& check) {
+                     const std::function<void(Q, const std::string&)>& check, std::size_t step = 1) {
   const std::size_t before = arena_usage().in_use_bytes;
   std::optional<Q> queue = make();
   const auto points = for_each_kill_point([&] { body(*queue); },
@@ -50,7 +50,8 @@ void kill_everywhere(std::size_t at_least, const std::function<Q()>& make, const
                                             queue.reset();
                                             ASSERT_EQ(arena_usage().in_use_bytes, before);
                                             queue = make();
-                                          });
+                                          },
+                                          step);
   EXPECT_GE(points.size(), at_least) << "the points inside the call are not compiled in any more";
   queue.reset();
   EXPECT_EQ(arena_usage().in_use_bytes, before);
@@ -100,11 +101,12 @@ TANDEM_QUEUE_TEST(QueueKillTest, PutThatWaitsForSpaceBlocksNobody) {
 TANDEM_QUEUE_TEST(QueueKillTest, PutOfManyItemsKeepsOrderWithoutHoles) {
   const std::vector<int> many = testing::numbers(0, 150);  // More than one lock takes.
   kill_everywhere<AnyQueue<int>>(
-      100, [] { return AnyQueue<int>(); }, [&many](AnyQueue<int> queue) { queue.put_many(many); },
+      50, [] { return AnyQueue<int>(); }, [&many](AnyQueue<int> queue) { queue.put_many(many); },
       [](AnyQueue<int> queue, const std::string&) {
         const std::vector<int> items = drain(queue);
         ASSERT_EQ(items, as_taken<AnyQueue>(testing::numbers(0, static_cast<int>(items.size()))));
-      });
+      },
+      testing::kSanitized ? 13 : 1);
 }
 
 const std::string kLarge(100'000, 'g');  // Between "first" and "last", for the PriorityQueue.

@@ -17,6 +17,7 @@
 
 #include "core/kill_point.hpp"
 #include "core/system.hpp"
+#include "support/random.hpp"
 
 namespace tandem::testing {
 namespace {
@@ -102,9 +103,10 @@ KilledRun run_killed_at(std::size_t pass, const std::function<void()>& body) {
 }
 
 std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
-                                             const std::function<void(const std::string& at)>& after) {
+                                             const std::function<void(const std::string& at)>& after,
+                                             std::size_t step) {
   std::vector<std::string> passed;
-  for (std::size_t pass = 0;; ++pass) {
+  for (std::size_t pass = random_engine()() % step;; pass += step) {
     const KilledRun run = run_killed_at(pass, body);
     if (!run.killed || ::testing::Test::HasFatalFailure()) break;
     SCOPED_TRACE("killed at " + run.at + ", pass " + std::to_string(pass));
