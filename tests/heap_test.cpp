@@ -107,7 +107,7 @@ TEST_F(HeapTest, BlocksKeepTheirContentsAndBecomeOneAgain) {
   std::vector<std::optional<Allocation>> model(kOwners);
   std::uint64_t total = 0;
   const std::size_t before = arena_usage().in_use_bytes;
-  const int rounds = testing::kSanitized ? 4'000 : 20'000;
+  const int rounds = testing::kSanitized ? 2'000 : 8'000;
   for (int round = 0; round < rounds; ++round) {
     const std::size_t i = engine() % kOwners;
     if (model[i]) {

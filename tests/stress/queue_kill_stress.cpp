@@ -120,7 +120,7 @@ template <class Q>
 
 class QueueKillStress : public testing::LeakCheckedTest {
  protected:
-  std::chrono::seconds time_limit() const override { return 1500s; }
+  std::chrono::seconds time_limit() const override { return 500s; }
 
   static std::size_t kills() { return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : 2'000; }
 

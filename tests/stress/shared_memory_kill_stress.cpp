@@ -99,7 +99,7 @@ void do_one(std::uint64_t choice) {
 
 class SharedMemoryKillStress : public LeakCheckedTest {
  protected:
-  std::chrono::seconds time_limit() const override { return 1500s; }
+  std::chrono::seconds time_limit() const override { return 500s; }
 };
 
 TEST_F(SharedMemoryKillStress, TheLivingKeepWhatTheyOwnAndNothingIsLeft) {

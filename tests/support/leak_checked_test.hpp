@@ -21,7 +21,7 @@ class LeakCheckedTest : public ::testing::Test {
   void SetUp() override;
   void TearDown() override;
 
-  /// How long the test may take. Override it for a test that does much.
+  /// How long the test may take on a quiet machine. Override it for a test that does much.
   virtual std::chrono::seconds time_limit() const { return std::chrono::seconds(60); }
   /// Whether the services are started before the test. A test of what happens on their first use overrides it; then
   /// they count as left behind, so it runs its body in a process of its own.
