@@ -103,9 +103,9 @@ std::string CompareCommand::list() const {
 
 CompareOptions CompareCommand::options(Interruption& interruption) const {
   CompareOptions how;
-  if (!workers_.empty()) how.workers = parse_number("--workers", workers_, 1, kMostWorkers);
+  if (workers_) how.workers = parse_number("--workers", *workers_, 1, kMostWorkers);
   how.runs = parse_number("--runs", runs_, 1, kMostRuns);
-  if (!where_.empty()) how.where = parse_places(where_);
+  if (where_) how.where = parse_places(*where_);
   how.stop = interruption.stop_token();
   return how;
 }

@@ -3,6 +3,7 @@
 
 #include <CLI/App.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,9 @@ class CompareCommand {
 
   CLI::App* command_;
   std::vector<Choice> choices_;
-  std::string workers_;
+  std::optional<std::string> workers_;
   std::string runs_ = "5";
-  std::string where_;
+  std::optional<std::string> where_;
   bool json_ = false;
   bool list_ = false;
 };

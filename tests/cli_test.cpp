@@ -83,13 +83,14 @@ TEST_F(CliTest, RefusesBadArguments) {
 TEST_F(CliTest, RefusesNumbersOutOfRange) {
   for (const char* to : {"-1", "6074001001", "99999999999999999999", "1e8", "ten", "", "1 ", "0x10"})
     expect_refusal({"compare", "sum", "--to", to}, std::string("--to ") + to);
-  for (const char* workers : {"0", "-2", "1025", "two"})
+  for (const char* workers : {"", "0", "-2", "1025", "two"})
     expect_refusal({"compare", "sum", "--to", "5", "--workers", workers}, std::string("--workers ") + workers);
   expect_refusal({"compare", "sum", "--to", "5", "--runs", "0"}, "--runs 0");
   expect_refusal({"compare", "wait", "--ms", "0", "--count", "1"}, "--ms 0");
   expect_refusal({"compare", "wait", "--ms", "1", "--count", "0"}, "--count 0");
   expect_refusal({"compare", "sum", "--to", "5", "--where", "serial,moon"}, "moon");
   expect_refusal({"compare", "sum", "--to", "5", "--where", "serial,"}, "--where serial,");
+  expect_refusal({"compare", "sum", "--to", "5", "--where", ""}, "no such place: ''");
 }
 
 TEST_F(CliTest, RefusesFilesThatItCannotRead) {
