@@ -97,9 +97,9 @@ void pass(S semaphore, Queue<int> passed, Event leave) {
   leave.wait();
 }
 
-std::size_t pass_now(Queue<int>& passed) {
+std::size_t pass_now(Queue<int>& passed, std::size_t wanted) {
   std::size_t count = 0;
-  while (passed.get_for(count == 0 ? 2000ms : 40ms)) ++count;
+  while (passed.get_for(count < wanted ? 60'000ms : 40ms)) ++count;
   return count;
 }
 
@@ -115,9 +115,9 @@ TEST_P(SemaphoreTest, LetsAsManyPassAsThereAreUnits) {
   EXPECT_EQ(passed.get_for(40ms), std::nullopt);
   EXPECT_EQ(semaphore.value(), 0U);
   semaphore.release();
-  EXPECT_EQ(pass_now(passed), 1U);
+  EXPECT_EQ(pass_now(passed, 1), 1U);
   semaphore.release(2);
-  EXPECT_EQ(pass_now(passed), 2U);
+  EXPECT_EQ(pass_now(passed, 2), 2U);
   EXPECT_EQ(semaphore.value(), 0U);
   leave.set();
   for (Worker& worker : workers) worker.join();

@@ -112,7 +112,7 @@ class ConnectionKillStress : public testing::LeakCheckedTest {
 
 TEST_F(ConnectionKillStress, SendersAndReceiversAreKilledAtRandom) {
   const char* const soak = std::getenv("TANDEM_SOAK");
-  const int kills = soak != nullptr && *soak == '1' ? 20'000 : 2'000;
+  const int kills = soak != nullptr && *soak == '1' ? 20'000 : testing::kSanitized ? 500 : 2'000;
   void* const memory = ::mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   ledger = static_cast<Ledger*>(memory);  // Zeroed pages are what it starts as.

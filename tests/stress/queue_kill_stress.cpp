@@ -122,7 +122,9 @@ class QueueKillStress : public testing::LeakCheckedTest {
  protected:
   std::chrono::seconds time_limit() const override { return 500s; }
 
-  static std::size_t kills() { return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : 2'000; }
+  static std::size_t kills() {
+    return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : testing::kSanitized ? 500 : 2'000;
+  }
 
   template <class Q>
   void run(std::size_t capacity);

@@ -105,7 +105,7 @@ class SharedMemoryKillStress : public LeakCheckedTest {
 TEST_F(SharedMemoryKillStress, TheLivingKeepWhatTheyOwnAndNothingIsLeft) {
   kept_names();
   loose_name();
-  const std::size_t kills = std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : 2'000;
+  const std::size_t kills = std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : testing::kSanitized ? 500 : 2'000;
   std::array<pid_t, 4> workers{};
   std::uint64_t started = 0;
   const auto launch = [&](pid_t& worker) {

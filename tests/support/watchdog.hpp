@@ -11,8 +11,8 @@ namespace tandem::testing {
 /// process and of all its descendants have been printed, and those were killed. Owner.
 ///
 /// It is a timer of the kernel with a signal, neither a thread nor a process: a test that counts those, or forks, is
-/// not disturbed. `limit` is what the test takes at most on a quiet machine: three times that is given for a busy one, nine
-/// times with a sanitizer, which makes programs slow.
+/// not disturbed. `limit` is what the test takes at most on a quiet machine: three times that is given for a busy one,
+/// nine times with a sanitizer, which makes programs slow.
 class Watchdog {
  public:
   explicit Watchdog(std::chrono::seconds limit);
