@@ -291,6 +291,27 @@ TEST_F(ConditionKillTest, AKilledWaiterCostsNobodyAWakeUp) {
   }
 }
 
+// What a waiter was told that then died is not for one who came later.
+TEST_F(ConditionKillTest, ANotificationIsForThoseWhoWaitedWhenItWasGiven) {
+  Condition condition{Lock(OnOwnerDeath::Tell)};
+  Event begun;
+  Process first(tandem::fork, [&] {
+    const std::scoped_lock guard(condition);
+    begun.set();
+    testing::die_at_kill_point("condition.acquire");
+    condition.wait();
+  });
+  first.start();
+  begun.wait();
+  {
+    const std::scoped_lock guard(condition);  // To be had once it waits.
+    EXPECT_EQ(condition.notify(), 1U);
+  }
+  first.join();
+  const std::scoped_lock guard(condition);
+  EXPECT_FALSE(condition.wait_for(250ms));
+}
+
 TEST_F(ConditionKillTest, WhoNotifiesMayBeKilledAnywhere) {
   std::optional<Condition> condition;
   std::optional<std::thread> waiter;

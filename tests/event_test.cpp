@@ -18,6 +18,7 @@
 #include "support/kill_points.hpp"
 #include "support/thread_fixture.hpp"
 #include "support/where.hpp"
+#include "sync/event_state.hpp"
 
 namespace tandem {
 namespace {
@@ -155,12 +156,22 @@ TEST_F(EventSignalTest, KilledWaitersAndSettersHoldNobodyUp) {
                                                event.clear();
                                              });
   EXPECT_GE(points.size(), 2U);
+  // Somebody sleeps for the one that is killed.
+  std::optional<std::thread> sleeper;
+  const auto fall_asleep = [&] {
+    event.clear();
+    sleeper.emplace([event]() mutable { EXPECT_TRUE(event.wait_for(10s)); });
+    const detail::EventState& state = detail::event_state_of(detail::HandleAccess::object(event));
+    while ((state.load() & detail::EventState::kSleepers) == 0) std::this_thread::yield();
+  };
+  fall_asleep();
   points = testing::for_each_kill_point([&] { event.set(); },
                                         [&](const std::string&) {
-                                          EXPECT_TRUE(event.wait_for(10s));
-                                          event.clear();
+                                          sleeper->join();
+                                          fall_asleep();
                                         });
-  EXPECT_GE(points.size(), 1U);
+  EXPECT_EQ(points, std::vector<std::string>({"event.set"}));
+  sleeper->join();
 }
 
 }  // namespace

@@ -2,14 +2,21 @@
 // it and is told as was chosen.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <latch>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <tandem/arena.hpp>
 #include <tandem/event.hpp>
@@ -112,6 +119,9 @@ void check_breaks(Where where) {
     EXPECT_THROW(static_cast<void>(lock.recover()), OwnerDied);
     EXPECT_THROW(static_cast<void>(lock.acquire_for(1h)), OwnerDied);
   }
+  EXPECT_THROW(lock.release(), OwnerDied);
+  EXPECT_THROW(lock.repaired(), OwnerDied);
+  EXPECT_NO_THROW(lock.unlock());
   EXPECT_FALSE(lock.locked());
   EXPECT_TRUE(lock.owner_died());
   EXPECT_NE(lock.to_string().find("broken"), std::string::npos) << lock.to_string();
@@ -138,26 +148,44 @@ TEST_P(AbandonedLockTest, OfARecursiveLockIsHadOnce) {
   EXPECT_FALSE(lock.locked());
 }
 
-void take_and_answer(Lock lock, Queue<bool> answers) {
-  answers.put(lock.acquire().owner_died());
-  lock.release();
+void take_and_answer(Lock lock, Queue<std::string> answers) {
+  try {
+    const Acquired acquired = lock.acquire();
+    answers.put(acquired.owner_died() ? "told" : "whole");
+    lock.release();
+  } catch (const OwnerDied&) {
+    answers.put("thrown");
+  }
 }
 
-TEST_P(AbandonedLockTest, IsHadByEachOfThoseWhoWaited) {
-  Lock lock(OnOwnerDeath::Tell);
-  Event taken;
-  Queue<bool> answers;
-  Process owner = testing::process_in(GetParam(), &take_and_wait<Lock>, lock, 1, taken);
-  owner.start();
-  taken.wait();
-  std::vector<Process> waiting;
-  for (int i = 0; i < 3; ++i) waiting.push_back(testing::process_in(GetParam(), take_and_answer, lock, answers));
-  for (Process& process : waiting) process.start();
-  EXPECT_EQ(answers.get_for(50ms), std::nullopt);
-  owner.kill();
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(answers.get_for(kSoon), true);
-  for (Process& process : waiting) process.join();
-  owner.join();
+TEST_P(AbandonedLockTest, IsHeardOfByEachOfThoseWhoSleepForIt) {
+  for (const auto& [choice, answer] : {std::pair{OnOwnerDeath::Tell, "told"}, std::pair{OnOwnerDeath::Throw, "thrown"},
+                                       std::pair{OnOwnerDeath::Break, "thrown"}}) {
+    Lock lock(choice);
+    Event taken;
+    Queue<std::string> answers;
+    Process owner = testing::process_in(GetParam(), &take_and_wait<Lock>, lock, 1, taken);
+    owner.start();
+    taken.wait();
+    std::vector<Process> waiting;
+    for (int i = 0; i < 3; ++i) waiting.push_back(testing::process_in(GetParam(), take_and_answer, lock, answers));
+    for (Process& process : waiting) process.start();
+    EXPECT_EQ(answers.get_for(50ms), std::nullopt);
+    owner.kill();
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(answers.get_for(kSoon), answer);
+    for (Process& process : waiting) process.join();
+    owner.join();
+  }
+}
+
+TEST_P(AbandonedLockTest, IsSeenByWhoOnlyLooks) {
+  Lock lock;
+  RLock rlock;
+  abandon(GetParam(), lock);
+  abandon(GetParam(), rlock);
+  while (lock.locked() || rlock.locked()) std::this_thread::yield();
+  EXPECT_TRUE(lock.owner_died());
+  EXPECT_TRUE(rlock.owner_died());
 }
 
 class LockKillTest : public testing::LeakCheckedTest {
@@ -202,9 +230,9 @@ TEST_F(LockKillTest, AWaiterKilledAnywhereBlocksNobody) {
   check_uncontended<RLock>(2);
 }
 
-// The child waits for an abandoned lock, takes it and releases it with somebody asleep behind it.
+// The child takes an abandoned lock and releases it; a thread sleeps for it all the while.
 template <class L>
-void check_taking_over(std::size_t at_least) {
+void check_taking_over() {
   std::optional<L> lock;
   const auto make = [&] {
     lock.emplace(OnOwnerDeath::Tell);
@@ -225,12 +253,35 @@ void check_taking_over(std::size_t at_least) {
         other.join();
         make();
       });
-  EXPECT_GE(points.size(), at_least);
+  EXPECT_GE(points.size(), 2U);
 }
 
 TEST_F(LockKillTest, WhoTakesAnAbandonedLockMayBeKilledAnywhere) {
-  check_taking_over<Lock>(2);
-  check_taking_over<RLock>(2);
+  check_taking_over<Lock>();
+  check_taking_over<RLock>();
+}
+
+TEST_F(LockKillTest, WhoReleasesToASleeperMayBeKilledAnywhere) {
+  std::optional<Lock> lock;
+  std::optional<std::thread> sleeper;
+  const auto make = [&] {
+    lock.emplace(OnOwnerDeath::Tell);
+    lock->acquire();  // Which the child releases: any thread may.
+    sleeper.emplace([lock = *lock]() mutable {
+      EXPECT_TRUE(lock.acquire_for(kSoon));
+      lock.release();
+    });
+    while (lock->to_string().find("somebody sleeps") == std::string::npos) std::this_thread::yield();
+  };
+  make();
+  const auto points = for_each_kill_point([&] { lock->release(); },
+                                          [&](const std::string&) {
+                                            if (lock->owned()) lock->release();  // The child died before it did.
+                                            sleeper->join();
+                                            make();
+                                          });
+  EXPECT_NE(std::find(points.begin(), points.end(), "lock.released"), points.end());
+  sleeper->join();
 }
 
 TEST_F(LockKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
@@ -238,21 +289,21 @@ TEST_F(LockKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
   lock.acquire();
   Event begun;
   Process first(tandem::fork, [&] {
-    testing::die_at_kill_point("lock.woken");
     begun.set();
+    // Dies when it is woken for the lock, or finds that a round of its sleep is over.
+    testing::die_at_kill_point("lock.woken");
     lock.acquire();
   });
   first.start();
   begun.wait();
-  Queue<bool> answers;
+  Queue<std::string> answers;
   Process second(take_and_answer, lock, answers);
   second.start();
-  EXPECT_EQ(answers.get_for(50ms), std::nullopt);
+  first.join();
+  EXPECT_EQ(first.exitcode(), -SIGKILL);
   lock.release();
   EXPECT_TRUE(answers.get_for(kSoon).has_value());
   second.join();
-  first.join();
-  EXPECT_EQ(first.exitcode(), -SIGKILL);
 }
 
 // A thread that ends with an RLock cannot release it any more, nor can another.
@@ -263,10 +314,48 @@ TEST_F(LockKillTest, ARecursiveLockIsAbandonedByAThreadThatEnds) {
     lock.acquire();
     plain.acquire();
   }).join();
+  EXPECT_NE(plain.to_string().find("a thread that has ended"), std::string::npos) << plain.to_string();
+  // Whatever number the kernel gives to the next threads, none of them is the one that ended.
+  for (int i = 0; i < 50; ++i) std::thread([&] { EXPECT_FALSE(lock.owned()); }).join();
   EXPECT_TRUE(lock.acquire_for(kSoon).owner_died());
+  EXPECT_EQ(lock.recursion_count(), 1U);
   lock.release();
   EXPECT_FALSE(plain.acquire_for(150ms)) << "a plain lock may be released by another thread";
   plain.release();
+}
+
+// The first thread of a process stays in the kernel's list until the last one has ended.
+TEST_F(LockKillTest, ARecursiveLockIsAbandonedByAMainThreadThatEnds) {
+  const pid_t pid = testing::fork_child([] {
+    static RLock lock(OnOwnerDeath::Tell);
+    static std::latch taken(1);
+    std::thread([] {
+      taken.wait();
+      ::_exit(lock.acquire_for(kSoon).owner_died() ? 0 : 1);
+    }).detach();
+    lock.acquire();
+    taken.count_down();
+    ::syscall(SYS_exit, 0);  // Of this thread; pthread_exit() would unwind the test.
+    return 2;
+  });
+  EXPECT_EQ(testing::exit_code_of(pid), 0);
+}
+
+// A parent that has no descriptor left learns of its child's death all the same.
+TEST_F(LockKillTest, IsNoticedWithoutADescriptorToSpare) {
+  const pid_t pid = testing::fork_child([] {
+    Lock lock(OnOwnerDeath::Tell);
+    const pid_t child = testing::fork_child([&] {
+      lock.acquire();
+      return 0;
+    });
+    siginfo_t ended{};
+    if (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) != 0) return 2;
+    const rlimit none{0, 0};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return 3;
+    return lock.acquire_for(kSoon).owner_died() ? 0 : 1;
+  });
+  EXPECT_EQ(testing::exit_code_of(pid), 0);
 }
 
 // LCK-15

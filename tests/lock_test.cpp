@@ -16,6 +16,7 @@
 #include <tandem/event.hpp>
 #include <tandem/lock.hpp>
 #include <tandem/queue.hpp>
+#include <tandem/raw_value.hpp>
 #include <tandem/rlock.hpp>
 
 #include "support/where.hpp"
@@ -128,6 +129,8 @@ TANDEM_TEST_BOTH_LOCKS(CannotBeHadWhileAnotherHoldsIt) {
   EXPECT_FALSE(lock.try_lock_for(1ms));
   EXPECT_FALSE(lock.try_lock_until(Clock::now() + 1ms));
   EXPECT_FALSE(lock.try_lock_until(Clock::now() - 1h));
+  EXPECT_FALSE(lock.try_lock_until(Clock::time_point::min()));
+  EXPECT_FALSE(lock.recover_for(1ms));
   // LCK-14
   EXPECT_TRUE(lock.locked());
   holder.let_go();
@@ -196,23 +199,24 @@ TANDEM_TEST_BOTH_LOCKS(RefusesANegativeTimeoutAndTakesTheLargest) {
 }
 
 template <class L>
-void count_up(L lock, Queue<int> box, int times) {
+void count_up(L lock, RawValue<int> number, int times) {
   for (int i = 0; i < times; ++i) {
     const std::scoped_lock guard(lock);
-    box.put(box.get() + 1);  // Two steps, which nobody may come between.
+    const int before = number.get();
+    if (i % 16 == 0) std::this_thread::yield();  // The others come now, if anything lets them.
+    number.set(before + 1);
   }
 }
 
 TANDEM_TEST_BOTH_LOCKS(LetsOneInAtATime) {
   L lock;
-  Queue<int> box;
-  box.put(0);
+  RawValue<int> number(0);
   std::vector<Worker> workers;
-  for (int i = 0; i < 3; ++i) workers.emplace_back(where, &count_up<L>, lock, box, 300);
+  for (int i = 0; i < 3; ++i) workers.emplace_back(where, &count_up<L>, lock, number, 3000);
   for (Worker& worker : workers) worker.start();
-  count_up(lock, box, 300);
+  count_up(lock, number, 3000);
   for (Worker& worker : workers) worker.join();
-  EXPECT_EQ(box.get(), 1200);
+  EXPECT_EQ(number.get(), 12000);
 }
 
 TANDEM_TEST_BOTH_LOCKS(IsOneThingForAllCopies) {

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <tandem/arena.hpp>
@@ -19,6 +21,7 @@
 #include "support/kill_points.hpp"
 #include "support/process_fixture.hpp"
 #include "support/thread_fixture.hpp"
+#include "sync/units.hpp"
 
 namespace tandem {
 namespace {
@@ -60,7 +63,6 @@ std::size_t take_all_soon(S semaphore, std::size_t expected) {
 TEST_P(SemaphoreOfTheDeadTest, UnitsComeBackAsManyAsItHad) {
   Semaphore semaphore(5);
   die_with_units(GetParam(), semaphore, 4, 1);
-  EXPECT_EQ(semaphore.value(), 2U);  // Nobody has missed them yet.
   EXPECT_EQ(take_all_soon(semaphore, 5), 5U);
   EXPECT_FALSE(semaphore.acquire_for(150ms));
 }
@@ -100,14 +102,30 @@ TEST_P(SemaphoreOfTheDeadTest, ThoseWhoWaitGetItsUnits) {
   owner.join();
 }
 
-// Many more processes, one after the other, than there are records at once: those of the dead are used again.
-TEST_P(SemaphoreOfTheDeadTest, RecordsAreUsedAgain) {
+// More processes one after the other than one block of records has: those of the dead are used again.
+TEST(SemaphoreRecordsTest, AreUsedAgain) {
   Semaphore semaphore(2);
+  const auto use_in_a_child = [&] {
+    const pid_t pid = testing::fork_child([&] {
+      semaphore.acquire();
+      return 0;
+    });
+    EXPECT_EQ(testing::exit_code_of(pid), 0);
+  };
   semaphore.acquire();
-  for (int i = 0; i < 5; ++i) die_with_units(GetParam(), semaphore, 1, 0);
+  use_in_a_child();
+  const std::size_t before = arena_usage().in_use_bytes;
+  for (int i = 0; i < 70; ++i) use_in_a_child();
+  EXPECT_EQ(arena_usage().in_use_bytes, before);
   EXPECT_TRUE(semaphore.acquire_for(kSoon));
   semaphore.release(2);
   EXPECT_EQ(semaphore.value(), 2U);
+}
+
+TEST_P(SemaphoreOfTheDeadTest, WhoOnlyLooksSeesThemComeBack) {
+  Semaphore semaphore(1);
+  die_with_units(GetParam(), semaphore, 1, 0);
+  while (semaphore.value() != 1) std::this_thread::yield();
 }
 
 class SemaphoreKillTest : public testing::LeakCheckedTest {
@@ -199,8 +217,9 @@ TEST_F(SemaphoreKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
   Semaphore semaphore(0, UnitsOfTheDead::StayOut);
   Event begun, done;
   Process first(tandem::fork, [&] {
-    testing::die_at_kill_point("semaphore.woken");
     begun.set();
+    // Dies when it is woken for the unit, or finds that a round of its sleep is over.
+    testing::die_at_kill_point("semaphore.woken");
     semaphore.acquire();
   });
   first.start();
@@ -210,12 +229,34 @@ TEST_F(SemaphoreKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
     done.set();
   });
   second.start();
-  EXPECT_FALSE(done.wait_for(50ms));
   semaphore.release();
+  first.join();
+  // It was killed, or came too late: then the second one had been faster.
   EXPECT_TRUE(done.wait_for(kSoon));
   second.join();
-  first.join();
   EXPECT_EQ(first.exitcode(), -SIGKILL);
+}
+
+// Somebody sleeps for the unit that the child is killed over.
+TEST_F(SemaphoreKillTest, WhoReleasesToASleeperMayBeKilledAnywhere) {
+  std::optional<Semaphore> semaphore;
+  std::optional<std::thread> sleeper;
+  const auto make = [&] {
+    semaphore.emplace(0, UnitsOfTheDead::StayOut);
+    sleeper.emplace([semaphore = *semaphore]() mutable { EXPECT_TRUE(semaphore.acquire_for(kSoon)); });
+    const auto& object = detail::HandleAccess::object(*semaphore);
+    while (!static_cast<detail::UnitsState*>(object->data())->load().sleepers()) std::this_thread::yield();
+  };
+  make();
+  const auto points = testing::for_each_kill_point([&] { semaphore->release(); },
+                                                   [&](const std::string&) {
+                                                     // Unless the child has done so; then this one is left.
+                                                     semaphore->release();
+                                                     sleeper->join();
+                                                     make();
+                                                   });
+  EXPECT_NE(std::find(points.begin(), points.end(), "semaphore.released"), points.end());
+  sleeper->join();
 }
 
 }  // namespace

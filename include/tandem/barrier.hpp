@@ -60,7 +60,8 @@ class Barrier {
 
   /// Waits until all have come; a different number from 0 to parties() - 1 for each. Throws BrokenBarrier.
   std::size_t wait();
-  /// As wait(), but gives up after `timeout`: empty, and then the barrier is broken for all.
+  /// As wait(), but gives up after `timeout`: empty, and then the barrier is broken for all of the round. (Only who was
+  /// still waiting for the end of the last round's action belongs to none.)
   template <class Rep, class Period>
   [[nodiscard]] std::optional<std::size_t> wait_for(std::chrono::duration<Rep, Period> timeout) {
     return wait_before(detail::Deadline::after(timeout));

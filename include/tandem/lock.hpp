@@ -21,8 +21,8 @@ class Condition;
 /// Threads and processes: every member may be called at once from any thread of any process of the family. As in
 /// Python any thread may release it, also one that did not acquire it. Not fair: a thread that comes at the right
 /// moment passes those that wait. Not for signal handlers.
-/// Killed peers: a process that dies with the lock leaves it abandoned, which those who want it notice within 100 ms.
-/// What then happens is chosen at construction, see OnOwnerDeath. A thread that ends with it leaves it locked.
+/// Killed peers: a process that dies with the lock leaves it abandoned, which those who want it notice within about 100
+/// ms. What then happens is chosen at construction, see OnOwnerDeath. A thread that ends with it leaves it locked.
 /// Memory ordering: what was done before release() happens before what follows the next acquire().
 /// Errors: NotOwner for release() while nobody holds it; OwnerDied; std::invalid_argument for a negative timeout;
 /// std::system_error from the constructor if the arena is full.

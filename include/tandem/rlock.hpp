@@ -28,7 +28,7 @@ class RLock : public detail::LockMembers {
 
   /// How often the calling thread has it; 0 if it does not own it.
   [[nodiscard]] std::size_t recursion_count() const { return core().recursion_count(); }
-  /// For people, for example "<RLock(held twice by process 4711, thread 4712)>".
+  /// For people, for example "<RLock(held 2 times by process 4711, thread 4712)>".
   [[nodiscard]] std::string to_string() const { return core().to_string(); }
 
   /// Whether both refer to one lock.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ipc/heap.hpp"
+#include "ipc/look_interval.hpp"
 #include "ipc/shared_lock.hpp"
 
 namespace tandem::detail {
@@ -24,7 +25,7 @@ struct ArenaHeader {
   Word thread_slots;
   Word zombies;        // Objects that nobody holds, not yet taken apart.
   Word scratch;        // Owner of a block within one transaction.
-  Word last_sweep_ns;  // On the steady clock; a hint, without the lock.
+  LookInterval sweep;  // Without the lock.
 
   SharedLock reaper;  // Held by who takes zombies apart; before all others.
 };

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +19,9 @@
 #include "ipc/owner.hpp"
 
 namespace tandem::detail {
+
+constinit thread_local std::uint64_t this_owner_cache = 0;
+
 namespace {
 
 // Offsets of this process's and this thread's slots; 0 while there is none.
@@ -60,8 +64,14 @@ bool owner_is_gone(Slot& slot) {
 // A process whose first thread is gone may have others: only the kernel knows when the last one has stopped.
 bool process_is_gone(pid_t pid, std::uint64_t start_time) {
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  // EINVAL: the number is a thread's of another process now.
-  if (!pidfd) return errno == ESRCH || errno == EINVAL || errno == ENOENT;
+  if (!pidfd) {
+    // EINVAL: the number is a thread's of another process now.
+    if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return true;
+    // No descriptor to be had: a child of this process can be asked for without one. Others are gone once whoever
+    // started them has taken their status.
+    siginfo_t ended{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == pid;
+  }
   pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
   if (retry_on_signal([&] { return ::poll(&ended, 1, 0); }) > 0) return true;
   const std::uint64_t now_running = start_time_of(pid);
@@ -118,6 +128,7 @@ void leave_thread(void*) {
   Arena& arena = Arena::instance();
   ThreadSlot& slot = arena.at<ThreadSlot>(thread_slot);
   thread_slot = 0;
+  this_owner_cache = 0;
   ArenaChange change(arena);
   pthread_mutex_unlock(&slot.liveness);
   change.set(slot.state, kSlotFree);
@@ -255,6 +266,21 @@ Member this_process() {
   return {process_slot.load(std::memory_order_relaxed), get(slot.generation)};
 }
 
+namespace {
+
+// The calling thread's name, new.
+std::uint64_t new_owner() {
+  static std::atomic<std::uint64_t> threads{0};
+  constexpr std::uint64_t kLargest = (std::uint64_t{1} << Owner::kNumberBits) - 1;
+  // From 1 on; the numbers are used again after more than 200 million threads of one process.
+  const std::uint64_t number = threads.fetch_add(1, std::memory_order_relaxed) % kLargest + 1;
+  const std::uint64_t serial = get(this_process_slot().serial);
+  TANDEM_CHECK(serial < Owner::kNobody >> (Owner::kNumberBits + Owner::kFlagBits), serial, number);
+  return (serial << (Owner::kNumberBits + Owner::kFlagBits)) | (number << Owner::kFlagBits);
+}
+
+}  // namespace
+
 ThreadSlot& this_thread_slot() {
   Arena& arena = Arena::instance();
   if (thread_slot == 0) {
@@ -262,10 +288,14 @@ ThreadSlot& this_thread_slot() {
     ThreadSlot& slot = take_slot<ThreadSlot>(arena, change, arena.header().thread_slots);
     change.set(slot.pending, 0);
     change.set(slot.pending_cargo, 0);
+    const std::uint64_t owner = new_owner();
+    change.set(slot.owner, owner);
+    change.set(slot.tid, static_cast<std::uint64_t>(::syscall(SYS_gettid)));
     hold_liveness(slot);
     change.set(slot.state, kSlotLive);
     change.commit();
     thread_slot = offset_of(arena, slot);
+    this_owner_cache = owner;
     // A key's destructor, not a thread_local's: that of the main thread would run at exit() before static objects
     // that still use queues.
     pthread_setspecific(thread_key, &slot);
@@ -292,17 +322,6 @@ bool process_is_dead(ArenaChange& change, const Member& process) {
   return get(slot.generation) != process.generation || get(slot.state) == kSlotFree || slot_is_dead(change, slot);
 }
 
-constinit thread_local std::uint64_t this_owner_cache = 0;
-
-std::uint64_t Owner::find_out() {
-  static_assert(kTidBits + kFlagBits < 32, "the thread is in the half of the word that one can sleep on");
-  static_cast<void>(Arena::instance());
-  const std::uint64_t serial = get(this_process_slot().serial);
-  const auto tid = static_cast<std::uint64_t>(::syscall(SYS_gettid));
-  TANDEM_CHECK(serial < kNobody >> (kTidBits + kFlagBits) && tid < std::uint64_t{1} << kTidBits, serial, tid);
-  return this_owner_cache = (serial << (kTidBits + kFlagBits)) | (tid << kFlagBits);
-}
-
 namespace {
 
 ProcessSlot* slot_of_serial(ArenaChange&, std::uint64_t serial) {
@@ -315,26 +334,44 @@ ProcessSlot* slot_of_serial(ArenaChange&, std::uint64_t serial) {
   return nullptr;
 }
 
+ThreadSlot* slot_of_owner(ArenaChange&, std::uint64_t owner) {
+  Arena& arena = Arena::instance();
+  for (std::uint64_t offset = get(arena.header().thread_slots); offset != 0;) {
+    ThreadSlot& slot = arena.at<ThreadSlot>(offset);
+    offset = get(slot.next);
+    if (get(slot.owner) == owner && get(slot.state) != kSlotFree) return &slot;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-bool process_is_dead(ArenaChange& change, std::uint64_t serial) {
-  ProcessSlot* const slot = slot_of_serial(change, serial);
-  return slot == nullptr || slot_is_dead(change, *slot);
+std::uint64_t Owner::find_out() {
+  static_assert(kNumberBits + kFlagBits < 32, "the thread is in the half of the word that one can sleep on");
+  static_cast<void>(this_thread_slot());
+  return this_owner_cache;
 }
 
 Owner::Life Owner::life() const {
   ArenaChange change(Arena::instance());
-  ProcessSlot* const slot = slot_of_serial(change, serial());
-  if (slot == nullptr || slot_is_dead(change, *slot)) return Life::Dead;
-  const auto pid = static_cast<pid_t>(get(slot->pid));
-  const bool there = ::syscall(SYS_tgkill, pid, tid(), 0) == 0 || errno != ESRCH;
-  return there ? Life::Alive : Life::ThreadEnded;
+  ProcessSlot* const process = slot_of_serial(change, serial());
+  if (process == nullptr || slot_is_dead(change, *process)) return Life::Dead;
+  ThreadSlot* const thread = slot_of_owner(change, word_);
+  return thread == nullptr || owner_is_gone(*thread) ? Life::ThreadEnded : Life::Alive;
 }
 
-pid_t Owner::pid() const {
+bool Owner::process_is_dead() const {
   ArenaChange change(Arena::instance());
-  const ProcessSlot* const slot = slot_of_serial(change, serial());
-  return slot == nullptr ? 0 : static_cast<pid_t>(get(slot->pid));
+  ProcessSlot* const process = slot_of_serial(change, serial());
+  return process == nullptr || slot_is_dead(change, *process);
+}
+
+Owner::Numbers Owner::numbers() const {
+  ArenaChange change(Arena::instance());
+  const ProcessSlot* const process = slot_of_serial(change, serial());
+  const ThreadSlot* const thread = slot_of_owner(change, word_);
+  return {process == nullptr ? 0 : static_cast<pid_t>(get(process->pid)),
+          thread == nullptr ? 0 : static_cast<pid_t>(get(thread->tid))};
 }
 
 void sweep_family() {
@@ -373,12 +410,12 @@ void sweep_family() {
 
 void sweep_family_if_due() {
   if (!Arena::exists()) return;
-  Word& last = Arena::instance().header().last_sweep_ns;
-  const auto now = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  std::uint64_t before = get(last);
-  const auto interval = static_cast<std::uint64_t>(std::chrono::nanoseconds(kLongestSleep).count()) * 9 / 10;
-  if (now - before < interval) return;
-  if (last.compare_exchange_strong(before, now, std::memory_order_relaxed)) sweep_family();
+  if (!Arena::instance().header().sweep.due()) return;
+  try {
+    sweep_family();
+  } catch (const std::exception&) {
+    // No memory for this thread's slot, which burying needs. Who waits is not to hear of that: the next one does it.
+  }
 }
 
 }  // namespace tandem::detail

@@ -27,6 +27,8 @@ enum SlotState : std::uint64_t {
 struct ThreadSlot : Slot {
   Word pending;        // A block that is this thread's alone: on its way into an object or a queue, or out of one.
   Word pending_cargo;  // Offset of the cargo in that block whose holds must be given back first; 0 if there is none.
+  Word owner;          // The thread as an Owner,
+  Word tid;            // and its number in the kernel.
 };
 
 struct ProcessSlot : Slot {
@@ -37,7 +39,7 @@ struct ProcessSlot : Slot {
   Word forker;             // The slot that made this one while it was Forking, and
   Word forker_generation;  // its generation.
 };
-static_assert(sizeof(ThreadSlot) == 80 && sizeof(ProcessSlot) == 112, "layout in shared memory");
+static_assert(sizeof(ThreadSlot) == 96 && sizeof(ProcessSlot) == 112, "layout in shared memory");
 
 /// That a process keeps an object alive: one block for each object that the process has handles to.
 struct Hold {

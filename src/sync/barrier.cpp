@@ -6,7 +6,6 @@
 #include <exception>
 #include <span>
 #include <stdexcept>
-#include <vector>
 
 #include "core/kill_point.hpp"
 #include "ipc/futex.hpp"
@@ -58,16 +57,18 @@ class LockedBarrier {
   bool in(Phase phase) const { return get(state_.phase) == phase; }
   std::size_t arrived() const { return get(state_.list.waiting) + (in(kActing) ? 1 : 0); }
 
-  /// Waits until no action runs.
-  void pass_gate() {
+  /// Waits until no action runs. False if the deadline passed first.
+  bool pass_gate(const Deadline& deadline) {
     while (in(kActing)) {
+      if (deadline.passed()) return false;
       const WaitPoint::Ticket ticket = state_.gate.prepare();
       unlock();
       TANDEM_KILL_POINT("barrier.gate");
-      static_cast<void>(state_.gate.sleep(ticket, Deadline::never()));
+      static_cast<void>(state_.gate.sleep(ticket, deadline));
       lock();
       look_if_due();
     }
+    return true;
   }
 
   /// Enters the calling thread and waits for the last. What it was told; empty if the deadline passed first, and then
@@ -107,7 +108,8 @@ class LockedBarrier {
     tell_all(kBrokenRound);
   }
   void reset() {
-    tell_all(kBrokenRound);
+    // Broken first: then whoever is killed on the way leaves a round that the others know to be over.
+    break_round();
     enter_phase(kFilling);
   }
 
@@ -128,32 +130,45 @@ class LockedBarrier {
   }
 
   void tell_all(Outcome outcome) {
-    for (std::uint64_t node = get(state_.list.first); node != 0; node = get(LockedWaitList::at(node).next)) {
-      if (list_.outcome(node) != 0) continue;
+    for_each_node([&](std::uint64_t node) {
+      if (list_.outcome(node) != 0) return;
       list_.tell(node, outcome);
       commit();
       TANDEM_KILL_POINT("barrier.told");
-    }
+    });
   }
 
   static bool is_dead(const Word& owner) { return Owner(get(owner)).life() != Owner::Life::Alive; }
 
-  void look_for_the_dead() {
+  void look_for_the_dead() noexcept {
     bool broken = in(kBroken) || (in(kActing) && is_dead(state_.actor));
-    std::vector<std::uint64_t> dead;
-    for (std::uint64_t node = get(state_.list.first); node != 0; node = get(LockedWaitList::at(node).next)) {
-      if (!is_dead(LockedWaitList::at(node).owner)) continue;
-      dead.push_back(node);
+    bool some_are_dead = false;
+    for_each_node([&](std::uint64_t node) {
+      if (!is_dead(LockedWaitList::at(node).owner)) return;
+      some_are_dead = true;
       broken = broken || list_.outcome(node) == 0;
-    }
+    });
     // Also if it is broken already: who broke it may have died before all were told. And before the dead are removed:
     // who dies here must not take with it that one of the round was dead.
     if (broken && !in(kBroken)) break_round();
     if (broken) tell_all(kBrokenRound);
-    for (const std::uint64_t node : dead) {
+    if (!some_are_dead) return;
+    for_each_node([&](std::uint64_t node) {
+      // One that has died since the look above, and has been told nothing, is left for the next look.
+      if (list_.outcome(node) == 0 || !is_dead(LockedWaitList::at(node).owner)) return;
       list_.remove(node);
       commit();
       TANDEM_KILL_POINT("barrier.dead_removed");
+    });
+  }
+
+  /// Calls `action(node)` for each in the list, which it may take off.
+  template <class Action>
+  void for_each_node(Action action) {
+    for (std::uint64_t node = get(state_.list.first); node != 0;) {
+      const std::uint64_t next = get(LockedWaitList::at(node).next);
+      action(node);
+      node = next;
     }
   }
 
@@ -241,7 +256,7 @@ std::size_t Barrier::wait() {
 std::optional<std::size_t> Barrier::wait_before(const detail::Deadline& deadline) {
   LockedBarrier barrier(state_of(object_));
   barrier.look_if_due();
-  barrier.pass_gate();
+  if (!barrier.pass_gate(deadline)) return std::nullopt;
   if (barrier.in(detail::kBroken)) detail::throw_broken();
   const std::size_t index = barrier.arrived();
   if (index + 1 == barrier->parties) {
@@ -267,15 +282,20 @@ std::size_t Barrier::parties() const {
 }
 
 std::size_t Barrier::waiting() const {
-  return LockedBarrier(state_of(object_)).arrived();
+  LockedBarrier barrier(state_of(object_));
+  barrier.look_if_due();
+  return barrier.arrived();
 }
 
 bool Barrier::broken() const {
-  return LockedBarrier(state_of(object_)).in(detail::kBroken);
+  LockedBarrier barrier(state_of(object_));
+  barrier.look_if_due();
+  return barrier.in(detail::kBroken);
 }
 
 std::string Barrier::to_string() const {
   LockedBarrier barrier(state_of(object_));
+  barrier.look_if_due();
   if (barrier.in(detail::kBroken)) return "<Barrier(broken)>";
   return fmt::format("<Barrier({} of {} have come)>", barrier.arrived(), barrier->parties);
 }

@@ -11,8 +11,6 @@ namespace tandem {
 namespace detail {
 namespace {
 
-constexpr std::uint64_t kNotified = 1;
-
 WaitListState& state_of(const SharedObjectPtr& object) {
   if (!object) throw StaleHandle("use of a condition that was moved from");
   return *static_cast<WaitListState*>(object->data());
@@ -30,11 +28,11 @@ void pass_on_from_the_dead(LockedWaitList& list) {
     const std::uint64_t looked_at = node;
     node = get(LockedWaitList::at(node).next);
     if (Owner(get(LockedWaitList::at(looked_at).owner)).life() == Owner::Life::Alive) continue;
-    const bool notified = list.outcome(looked_at) != 0;
+    const std::uint64_t notified = list.outcome(looked_at);
     list.remove(looked_at);
-    // In one change: a notification is never nobody's.
-    if (const std::uint64_t next = waiting_from(list, get(list->first)); notified && next != 0)
-      list.tell(next, kNotified);
+    // In one change: a notification is never nobody's. It is for those who waited when it was given.
+    const std::uint64_t next = waiting_from(list, get(list->first));
+    if (next != 0 && get(LockedWaitList::at(next).entered) <= notified) list.tell(next, notified);
     list.change().commit();
     TANDEM_KILL_POINT("condition.passed_on");
   }
@@ -113,7 +111,8 @@ std::size_t Waiters::notify(const LockCore& lock, std::size_t count) {
   for (std::uint64_t node = get(list->first); told < count; ++told) {
     node = waiting_from(list, node);
     if (node == 0) break;
-    list.tell(node, kNotified);
+    // What it is told is how many had come by now; not 0, for it is one of them.
+    list.tell(node, get(list->entered));
     list.change().commit();
     TANDEM_KILL_POINT("condition.notified");
   }
@@ -121,7 +120,9 @@ std::size_t Waiters::notify(const LockCore& lock, std::size_t count) {
 }
 
 std::size_t Waiters::count() const {
-  return get(LockedWaitList(state_of(object_))->waiting);
+  LockedWaitList list(state_of(object_));
+  if (list->look.due()) pass_on_from_the_dead(list);
+  return get(list->waiting);
 }
 
 }  // namespace detail

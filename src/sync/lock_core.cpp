@@ -44,11 +44,6 @@ OwnerLock::Abandoned what_to_do(const LockState& state, LockCore::Abandoned aban
   return OwnerLock::Abandoned::Break;
 }
 
-[[noreturn]] void throw_not_owner(const LockState& state, const char* member) {
-  throw NotOwner(fmt::format("{}() of {} that {}", member, state.recursive() ? "an RLock" : "a Lock",
-                             OwnerLock::is_free(state.lock.word()) ? "nobody holds" : "another thread holds"));
-}
-
 [[noreturn]] void throw_owner_died(const LockState& state) {
   const char* const name = state.recursive() ? "RLock" : "Lock";
   if (state.lock.word() == OwnerLock::kBroken)
@@ -57,13 +52,27 @@ OwnerLock::Abandoned what_to_do(const LockState& state, LockCore::Abandoned aban
       "a process died with this {}: what it guards may be half changed; take it with recover() to mend that", name));
 }
 
+[[noreturn]] void throw_not_owner(const LockState& state, const char* member) {
+  if (state.lock.word() == OwnerLock::kBroken) throw_owner_died(state);
+  throw NotOwner(fmt::format("{}() of {} that {}", member, state.recursive() ? "an RLock" : "a Lock",
+                             OwnerLock::is_free(state.lock.word()) ? "nobody holds" : "another thread holds"));
+}
+
 std::string describe(std::uint64_t word) {
   const Owner owner(word);
-  const pid_t pid = owner.pid();
+  const auto [pid, tid] = owner.numbers();
   if (pid == 0) return "a process that is gone";
-  if (owner == Owner::self()) return fmt::format("this thread: process {}, thread {}", pid, owner.tid());
-  if (pid == ::getpid()) return fmt::format("this process {}, thread {}", pid, owner.tid());
-  return fmt::format("process {}, thread {}", pid, owner.tid());
+  if (tid == 0) return fmt::format("process {}, a thread that has ended", pid);
+  if (owner == Owner::self()) return fmt::format("this thread: process {}, thread {}", pid, tid);
+  if (pid == ::getpid()) return fmt::format("this process {}, thread {}", pid, tid);
+  return fmt::format("process {}, thread {}", pid, tid);
+}
+
+// What the word says, after a look whether its owner is dead: also by who only looks, who otherwise would never learn
+// it.
+std::uint64_t look_at(LockState& state) {
+  state.lock.look_if_due(state.owned_by());
+  return state.lock.word();
 }
 
 }  // namespace
@@ -92,7 +101,8 @@ Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) const 
   LockState& state = state_of(object_);
   if (state.recursive() && state.lock.held_here()) {
     state.set_depth(get(state.depth) + 1);
-    return Acquired(owner_died() ? Acquired::How::AfterDeath : Acquired::How::Normally);
+    const bool abandoned_before = (state.lock.word() & OwnerLock::kAbandoned) != 0;
+    return Acquired(abandoned_before ? Acquired::How::AfterDeath : Acquired::How::Normally);
   }
   if (state.lock.take_at_once()) [[likely]] {
     state.set_depth(1);
@@ -116,16 +126,14 @@ Acquired LockCore::acquire(const Deadline& deadline, Abandoned abandoned) const 
 void LockCore::release() const {
   LockState& state = state_of(object_);
   if (state.recursive()) {
-    if (!state.lock.held_here()) {
-      if (state.lock.word() == OwnerLock::kBroken) return;
-      throw_not_owner(state, "release");
-    }
+    if (!state.lock.held_here()) throw_not_owner(state, "release");
     if (const std::uint64_t times = get(state.depth); times > 1) return state.set_depth(times - 1);
   }
-  if (state.lock.release()) [[likely]]
-    return;
-  // By a guard that is unwound: there is nobody to let in.
-  if (state.lock.word() != OwnerLock::kBroken) throw_not_owner(state, "release");
+  if (!state.lock.release()) throw_not_owner(state, "release");
+}
+
+void LockCore::unlock() const {
+  if (state_of(object_).lock.word() != OwnerLock::kBroken) release();
 }
 
 void LockCore::repaired() const {
@@ -154,12 +162,12 @@ void LockCore::throw_if_chosen() const {
 }
 
 bool LockCore::locked() const {
-  const std::uint64_t word = state_of(object_).lock.word();
+  const std::uint64_t word = look_at(state_of(object_));
   return !OwnerLock::is_free(word) && word != OwnerLock::kBroken;
 }
 
 bool LockCore::owner_died() const {
-  const std::uint64_t word = state_of(object_).lock.word();
+  const std::uint64_t word = look_at(state_of(object_));
   return word == OwnerLock::kBroken || (word & OwnerLock::kAbandoned) != 0;
 }
 
@@ -177,14 +185,15 @@ LockCore::Kind LockCore::kind() const {
 }
 
 std::string LockCore::to_string() const {
-  const LockState& state = state_of(object_);
+  LockState& state = state_of(object_);
   const char* const name = state.recursive() ? "RLock" : "Lock";
-  const std::uint64_t word = state.lock.word();
+  const std::uint64_t word = look_at(state);
   if (word == OwnerLock::kBroken) return fmt::format("<{}(broken: its owner died)>", name);
   const char* const note = (word & OwnerLock::kAbandoned) != 0 ? ", abandoned by a process that died" : "";
   if (OwnerLock::is_free(word)) return fmt::format("<{}(free{})>", name, note);
   const std::string times = state.recursive() ? fmt::format(" {} times", get(state.depth)) : std::string();
-  return fmt::format("<{}(held{} by {}{})>", name, times, describe(word), note);
+  const char* const sleepers = (word & OwnerLock::kSleepers) != 0 ? ", somebody sleeps for it" : "";
+  return fmt::format("<{}(held{} by {}{}{})>", name, times, describe(word), note, sleepers);
 }
 
 }  // namespace tandem::detail

@@ -1,6 +1,5 @@
 #include "sync/owner_lock.hpp"
 
-#include <chrono>
 #include <climits>
 
 #include "core/kill_point.hpp"
@@ -8,15 +7,6 @@
 #include "ipc/futex.hpp"
 
 namespace tandem::detail {
-
-bool LookInterval::due() noexcept {
-  const auto now = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  std::uint64_t last = last_ns_.load(std::memory_order_relaxed);
-  // A little less than a sleep lasts, so that each who wakes from a full one may look.
-  const auto interval = static_cast<std::uint64_t>(std::chrono::nanoseconds(kLongestSleep).count()) * 9 / 10;
-  if (now - last < interval) return false;
-  return last_ns_.compare_exchange_strong(last, now, std::memory_order_relaxed);
-}
 
 // In the model: Load, Break, Look, Flag.
 OwnerLock::Result OwnerLock::acquire(const Deadline& deadline, Abandoned abandoned, OwnedBy owned_by) {
@@ -70,9 +60,9 @@ void OwnerLock::sleep(std::uint64_t word, const Deadline& deadline) {
 
 // In the model: Abandon, WakeAll.
 void OwnerLock::abandon_if_dead(std::uint64_t word, OwnedBy owned_by) {
-  const Owner::Life life = Owner(word).life();
-  if (life == Owner::Life::Alive) return;
-  if (life == Owner::Life::ThreadEnded && owned_by == OwnedBy::Process) return;
+  const bool is_dead =
+      owned_by == OwnedBy::Process ? Owner(word).process_is_dead() : Owner(word).life() != Owner::Life::Alive;
+  if (!is_dead) return;
   // What the dead one wrote is visible to whoever learns of its death from the kernel.
   const Owner dead(word);
   do {

@@ -7,20 +7,10 @@
 
 #include <tandem/detail/deadline.hpp>
 
+#include "ipc/look_interval.hpp"
 #include "ipc/owner.hpp"
 
 namespace tandem::detail {
-
-/// How soon those who wait look again whether who they wait for has died; shared by all that wait for one thing, so
-/// that a hundred waiters do not ask the kernel a hundred times. All zeros is its start.
-class LookInterval {
- public:
-  /// Whether it is time to look; then the others need not for a while.
-  bool due() noexcept;
-
- private:
-  std::atomic<std::uint64_t> last_ns_;  // On the steady clock; a hint.
-};
 
 /// A lock in shared memory, owned by a process or by a thread. All zeros is a free one.
 ///
@@ -65,6 +55,12 @@ class OwnerLock {
   }
   /// Takes the mark of abandonment away.
   void set_repaired() noexcept { word_.fetch_and(~kAbandoned, std::memory_order_relaxed); }
+
+  /// Abandons it if its owner is dead; asks no more often than need be.
+  void look_if_due(OwnedBy owned_by) {
+    if (const std::uint64_t now = word(); !is_free(now) && now != kBroken && look_.due())
+      abandon_if_dead(now, owned_by);
+  }
 
   std::uint64_t word() const noexcept { return word_.load(std::memory_order_relaxed); }
   bool held_here() const { return Owner(word()) == Owner::self(); }

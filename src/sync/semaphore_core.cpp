@@ -98,7 +98,10 @@ void SemaphoreCore::release(std::size_t units) {
 }
 
 std::size_t SemaphoreCore::value() const {
-  return state_of(object_).load().units();
+  UnitsState& state = state_of(object_);
+  // Also by who only looks: otherwise who polls would never see the units of a dead process come back.
+  if (state.look.due()) state.take_back_from_the_dead();
+  return state.load().units();
 }
 
 std::size_t SemaphoreCore::bound() const {

@@ -14,7 +14,7 @@
 namespace tandem::detail {
 
 std::uint32_t UnitsState::find_place(const SharedObject& object) {
-  const std::uint64_t serial = Owner::self().serial();
+  const Member self = this_process();
   Arena& arena = Arena::instance();
   take_back_from_the_dead();  // Otherwise the records of short-lived processes would pile up.
   ArenaChange change(arena);
@@ -30,14 +30,15 @@ std::uint32_t UnitsState::find_place(const SharedObject& object) {
     }
     for (std::uint32_t i = chunk == 0 ? 1 : 0; i < kChunkRecords; ++i) {
       const std::uint32_t place = chunk * kChunkRecords + i;
-      const std::uint64_t its = get(record(place).serial);
+      const Member its{get(record(place).slot), get(record(place).generation)};
       // Another thread was faster, or this process has used the semaphore before.
-      if (its == serial) return note_place(object, place);
-      if (its == 0 && free == 0) free = place;
+      if (its == self) return note_place(object, place);
+      if (its.slot == 0 && free == 0) free = place;
     }
   }
   if (free == 0) throw_system_error(EUSERS, "cannot use the semaphore in more processes at once");
-  change.set(record(free).serial, serial);
+  change.set(record(free).slot, self.slot);
+  change.set(record(free).generation, self.generation);
   change.commit();
   return note_place(object, free);
 }
@@ -67,10 +68,10 @@ void UnitsState::take_back_from_the_dead() {
   for (std::uint32_t chunk = 0; chunk < kChunks && get(chunks[chunk]) != 0; ++chunk) {
     for (std::uint32_t i = chunk == 0 ? 1 : 0; i < kChunkRecords; ++i) {
       UnitsRecord& theirs = record(chunk * kChunkRecords + i);
-      if (get(theirs.serial) == 0 || !process_is_dead(change, get(theirs.serial))) continue;
+      if (get(theirs.slot) == 0 || !process_is_dead(change, Member{get(theirs.slot), get(theirs.generation)})) continue;
       give_back(chunk * kChunkRecords + i);
       TANDEM_KILL_POINT("semaphore.given_back");
-      change.set(theirs.serial, 0);
+      change.set(theirs.slot, 0);
       change.commit();
     }
   }

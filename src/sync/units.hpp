@@ -55,8 +55,8 @@ class UnitsWord {
 /// How many units a process had when another one changed the count after it.
 struct UnitsRecord {
   WideWord settled;  // Low half: the version of that change. High half: the units.
-  Word serial;       // Of the process; 0 if the record is free. Guarded by the arena's lock.
-  Word unused;
+  Word slot;         // The process as a Member; 0 if the record is free. Guarded by the arena's lock.
+  Word generation;
 };
 static_assert(sizeof(UnitsRecord) == 32, "layout in shared memory");
 

@@ -21,17 +21,21 @@ void WaitListState::destroy() {
   }
 }
 
+namespace {
+
+void wake(WaitNode& node) {
+  // SYNC(wait-list): made quiet under the lock by who finds nothing to hear, and changed by who has told it something;
+  // so a sleep begins before this, and is ended by it, or does not begin.
+  if (node.wake.exchange(WaitNode::kHear, std::memory_order_acq_rel) == WaitNode::kAsleep) futex_wake(node.wake, 1);
+}
+
+}  // namespace
+
 // In the model: Unlock, Store, Wake.
 void LockedWaitList::unlock() {
-  if (!change_) return;
   change_.reset();
   TANDEM_KILL_POINT("wait_list.wake");
-  for (const std::uint64_t node : told_) {
-    // SYNC(wait-list): made quiet under the lock by who finds nothing to hear, and changed behind the lock by who has
-    // told it something; so a sleep begins before this, and is ended by it, or does not begin.
-    if (at(node).wake.exchange(WaitNode::kHear, std::memory_order_acq_rel) == WaitNode::kAsleep)
-      futex_wake(at(node).wake, 1);
-  }
+  for (const std::uint64_t node : told_) wake(at(node));
   told_.clear();
 }
 
@@ -54,6 +58,8 @@ std::uint64_t LockedWaitList::enter() {
   change_->set(at(node).previous, get(state_.last));
   change_->set(at(node).owner, Owner::self().word());
   change_->set(at(node).outcome, 0);
+  change_->set(state_.entered, get(state_.entered) + 1);
+  change_->set(at(node).entered, get(state_.entered));
   change_->set(get(state_.last) != 0 ? at(get(state_.last)).next : state_.first, node);
   change_->set(state_.last, node);
   change_->set(state_.waiting, get(state_.waiting) + 1);
@@ -70,10 +76,14 @@ void LockedWaitList::remove(std::uint64_t node) {
   change_->set(state_.spare_first, node);
 }
 
-void LockedWaitList::tell(std::uint64_t node, std::uint64_t outcome) {
+void LockedWaitList::tell(std::uint64_t node, std::uint64_t outcome) noexcept {
   change_->set(at(node).outcome, outcome);
   change_->set(state_.waiting, get(state_.waiting) - 1);
-  told_.push_back(node);
+  try {
+    told_.push_back(node);
+  } catch (const std::bad_alloc&) {
+    wake(at(node));  // It then waits for the lock. Whoever is in the midst of a wait is not to hear of this.
+  }
 }
 
 // In the model: Announce, Enqueue, Sleep.

@@ -26,10 +26,11 @@ struct WaitNode {
   Word previous;
   Word owner;    // The thread, as an Owner.
   Word outcome;  // What it was told; 0 while it has been told nothing. Read with the lock, for it may yet be undone.
+  Word entered;  // How many had come to the list when it came, itself included.
   std::atomic<std::uint32_t> wake;  // A WaitNode::Wake: a hint, to sleep on.
   std::uint32_t unused;
 };
-static_assert(sizeof(WaitNode) == 40, "layout in shared memory");
+static_assert(sizeof(WaitNode) == 48, "layout in shared memory");
 
 /// The list as it lies in shared memory. All words are guarded by `lock`; a process killed anywhere leaves the list as
 /// before or as after its change, and its own nodes in it, for the others to find. Modelled in
@@ -41,7 +42,7 @@ struct WaitListState {
   Word waiting;  // How many have been told nothing.
   Word spare_first;
   LookInterval look;
-  Word unused;
+  Word entered;  // How many have come so far.
 
   /// Makes an empty list of zeroed memory.
   void initialise() { lock.initialise(); }
@@ -55,7 +56,9 @@ class LockedWaitList {
  public:
   explicit LockedWaitList(WaitListState& state) : state_(state) { lock(); }
   /// Wakes who has been told something.
-  ~LockedWaitList() { unlock(); }
+  ~LockedWaitList() {
+    if (change_) unlock();
+  }
   LockedWaitList(const LockedWaitList&) = delete;
   LockedWaitList& operator=(const LockedWaitList&) = delete;
 
@@ -75,7 +78,7 @@ class LockedWaitList {
   /// Takes a node off the list.
   void remove(std::uint64_t node);
   /// Tells a thread that has been told nothing; it is woken when the list is unlocked.
-  void tell(std::uint64_t node, std::uint64_t outcome);
+  void tell(std::uint64_t node, std::uint64_t outcome) noexcept;
   /// Waits until the thread has been told something. False if the deadline passed first. `round()` is called with the
   /// lock held whenever it is time to look for the dead. In the model: Look, Clear.
   template <class Round>
@@ -99,7 +102,7 @@ class LockedWaitList {
 
   WaitListState& state_;
   std::optional<Transaction> change_;
-  std::vector<std::uint64_t> told_;
+  std::vector<std::uint64_t> told_;  // To be woken when the list is unlocked.
 };
 
 }  // namespace tandem::detail

@@ -51,6 +51,7 @@ class LockCore {
 
   Acquired acquire(const Deadline& deadline, Abandoned abandoned) const;
   void release() const;
+  void unlock() const;
   void repaired() const;
 
   bool locked() const;
@@ -91,6 +92,11 @@ class LockMembers {
 
   /// As acquire(), but takes an abandoned lock also under OnOwnerDeath::Throw, so as to mend what it guards.
   Acquired recover() { return core_.acquire(Deadline::never(), LockCore::Abandoned::Take); }
+  /// As recover(), but gives up after `timeout`: false.
+  template <class Rep, class Period>
+  [[nodiscard]] Acquired recover_for(std::chrono::duration<Rep, Period> timeout) {
+    return core_.acquire(Deadline::after(timeout), LockCore::Abandoned::Take);
+  }
   /// Says that what the lock guards is whole again: the next ones are not told any more that an owner died. Throws
   /// NotOwner unless the calling thread holds the lock.
   void repaired() { core_.repaired(); }
@@ -105,9 +111,11 @@ class LockMembers {
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& time) {
-    return try_lock_for(time - Clock::now());
+    const auto now = Clock::now();  // Not a difference of the two: that may be too long to be held.
+    return static_cast<bool>(time > now ? acquire_for(time - now) : try_acquire());
   }
-  void unlock() { release(); }
+  /// As release(); but does nothing if the lock is broken for ever, so that a guard can be unwound.
+  void unlock() { core_.unlock(); }
 
   /// Whether somebody holds it, at this instant.
   [[nodiscard]] bool locked() const { return core_.locked(); }

@@ -64,10 +64,19 @@ class SemaphoreMembers {
   }
   template <class Clock, class Duration>
   [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& time) {
-    return try_acquire_for(time - Clock::now());
+    const auto now = Clock::now();
+    return time > now ? acquire_for(time - now) : try_acquire();
   }
   void lock() { acquire(); }
   [[nodiscard]] bool try_lock() { return try_acquire(); }
+  template <class Rep, class Period>
+  [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout) {
+    return try_acquire_for(timeout);
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& time) {
+    return try_acquire_until(time);
+  }
   void unlock() { release(); }
 
   /// How many units there are, at this instant.
