@@ -35,13 +35,14 @@ struct BarrierOptions {
 ///   for (;;) { compute(part); step.wait(); exchange(part); step.wait(); }
 ///
 /// Threads and processes: every member may be called at once from any thread of any process of the family. Not for
-/// signal handlers. A thread that comes while the action of the round before still runs waits for its end first. Killed
-/// peers: when a process dies that waits here, or that runs the action, the barrier breaks for the others within 100
-/// ms, as it does when one gives up: the round could never be complete. Memory ordering: what all did before wait()
-/// happens before the action, and that before what follows any wait(). Errors: BrokenBarrier; what the action throws,
-/// in the thread that ran it; std::invalid_argument for no parties or a negative timeout; std::system_error if the
-/// arena is full. Units: timeouts on the steady clock. Cost: a robust lock of its own around a few words, to come and
-/// to leave, and a system call for each that sleeps.
+/// signal handlers. A thread that comes while the action of the round before still runs waits for its end first.
+/// Killed peers: when a process dies that waits here, or that runs the action, the barrier breaks for the others
+/// within 100 ms, as it does when one gives up: the round could never be complete.
+/// Memory ordering: what all did before wait() happens before the action, and that before what follows any wait().
+/// Errors: BrokenBarrier; what the action throws, in the thread that ran it; std::invalid_argument for no parties or a
+/// negative timeout; std::system_error if the arena is full.
+/// Units: timeouts on the steady clock.
+/// Cost: a robust lock of its own around a few words, to come and to leave, and a system call for each that sleeps.
 class Barrier {
  public:
   /// Makes a barrier for so many threads.

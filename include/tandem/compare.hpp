@@ -178,12 +178,13 @@ class CompareStopped : public Error {
 ///   std::cout << found.rows[1].speedup << found.advice.reasons[0];
 ///
 /// In each round every row runs once, in an order that rotates, and the machine's limit is measured: a machine that
-/// drifts is unfair to all alike. The first round warms up and is not measured; memory is sampled in it. Threads and
-/// processes: one call at a time in a process (its processor time is measured as a whole). Errors:
-/// std::invalid_argument (no place to measure, no runs, more than 4096 workers); WorkerFailed; CompareStopped;
+/// drifts is unfair to all alike. The first round warms up and is not measured; memory is sampled in it.
+/// Threads and processes: one call at a time in a process (its processor time is measured as a whole).
+/// Errors: std::invalid_argument (no place to measure, no runs, more than 4096 workers); WorkerFailed; CompareStopped;
 /// NotInitialized if processes are to be measured and main() has not called tandem::init(); what split, part on the
-/// calling thread, and combine throw. Cost: (runs + 1) times the work in each place and about as long again as the
-/// serial run for the limit, at most 3 s a round.
+/// calling thread, and combine throw.
+/// Cost: (runs + 1) times the work in each place and about as long again as the serial run for the limit, at most 3 s
+/// a round.
 Comparison compare(const Workload& work, const CompareOptions& options = {});
 
 /// Says where the work should run by what was measured: what compare() puts into Comparison::advice.

@@ -45,15 +45,18 @@ class Waiters {
 ///   ...
 ///   { std::scoped_lock guard(changed); queue_length += 1; changed.notify(); }
 ///
-/// It has all members of its lock, see Lock. Those who wait go on in the order in which they came, and each only when
-/// it was notified: there are no spurious wake-ups. Threads and processes: every member may be called at once from any
-/// thread of any process of the family. Not for signal handlers. Killed peers: a killed waiter costs nobody a wake-up:
-/// what it was told before it died is passed on within about 100 ms. Notify never waits for a waiter. A process that
-/// dies with the lock leaves it abandoned, as with Lock; a wait() that gets it back so throws OwnerDied under
-/// OnOwnerDeath::Throw, with the lock held, as guards expect. Memory ordering: that of the lock. Errors: NotOwner for
-/// wait and notify without the lock; OwnerDied; std::invalid_argument for a negative timeout; std::system_error if the
-/// arena is full. Units: timeouts on the steady clock. Cost: a robust lock of its own around a few words, to enter, to
-/// leave and to notify.
+/// It has all members of its lock, see Lock. Those who wait are notified in the order in which they came, and nobody
+/// wakes up who was not; who is notified then waits for the lock, which is not fair.
+/// Threads and processes: every member may be called at once from any thread of any process of the family. Not for
+/// signal handlers.
+/// Killed peers: a killed waiter costs nobody a wake-up: what it was told before it died is passed on within about 100
+/// ms. Notify never waits for a waiter. A process that dies with the lock leaves it abandoned, as with Lock; a wait()
+/// that gets it back so throws OwnerDied under OnOwnerDeath::Throw, with the lock held, as guards expect.
+/// Memory ordering: that of the lock.
+/// Errors: NotOwner for wait and notify without the lock; OwnerDied; std::invalid_argument for a negative timeout;
+/// std::system_error if the arena is full.
+/// Units: timeouts on the steady clock.
+/// Cost: a robust lock of its own around a few words, to enter, to leave and to notify.
 class Condition : public detail::LockMembers {
  public:
   /// Makes a condition with a new RLock.

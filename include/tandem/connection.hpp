@@ -37,10 +37,11 @@ struct ChannelAccess;
 /// Threads and processes: every member may be called at once from any thread. Not for signal handlers.
 /// Killed peers: a sender killed in send() has sent the message or not; what a killed process was receiving is gone
 /// with it; when the last process that has the other end is dead, recv() throws EndOfStream once all is received. A
-/// message that nobody receives is freed with the pipe, and with it the holds of the handles in it. Memory ordering:
-/// what happened before send() is seen behind the recv() of that message. Errors: EndOfStream, BrokenPipe; StateError
-/// for the wrong direction and for use after close(); WireError if a message is not of the type asked for (it is then
-/// taken) or cannot travel; std::invalid_argument for a negative timeout; std::system_error, and then nothing was sent.
+/// message that nobody receives is freed with the pipe, and with it the holds of the handles in it.
+/// Memory ordering: what happened before send() is seen behind the recv() of that message.
+/// Errors: EndOfStream, BrokenPipe; StateError for the wrong direction and for use after close(); WireError if a
+/// message is not of the type asked for (it is then taken) or cannot travel; std::invalid_argument for a negative
+/// timeout; std::system_error, and then nothing was sent.
 /// Units: bytes, and timeouts on the steady clock.
 /// Cost: one system call each to send and to receive. Messages over 32 KiB and those with handles lie in the shared
 /// arena meanwhile, so that send() does not wait for the receiver until some hundred messages wait.

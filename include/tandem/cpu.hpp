@@ -19,7 +19,8 @@ std::size_t cpu_count();
 /// Counts the physical cores, of which several CPUs may be one by simultaneous multithreading; never more than
 /// cpu_count(), so every limit counts here too. Where the machine does not say, this is cpu_count(), and a line on the
 /// standard error stream says so once.
-/// Errors: as cpu_count(). Cost: tens of milliseconds for the first call in a process.
+/// Errors: as cpu_count().
+/// Cost: tens of milliseconds for the first call in a process.
 std::size_t physical_core_count();
 
 }  // namespace tandem

@@ -14,9 +14,10 @@ class Encoder;
 ///
 ///   tandem::Process p(copy_to, tandem::Descriptor(open("log", O_WRONLY | O_CLOEXEC)));   // void copy_to(Descriptor)
 ///
-/// In the process that receives it, it is a descriptor of its own for the same open file, as after fork(). It can be an
-/// argument of a Process and part of a message through a Pipe, not an item of a queue (WireError): nobody would close
-/// it if it were never taken. Threads: as std::shared_ptr.
+/// In the process that receives it, it is a descriptor of its own for the same open file, as after fork(). It can be
+/// an argument of a Process and part of a message through a Pipe, not an item of a queue (WireError): nobody would
+/// close it if it were never taken.
+/// Threads: as std::shared_ptr.
 class Descriptor {
  public:
   /// None.

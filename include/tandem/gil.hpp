@@ -40,9 +40,9 @@ class GilRelease {
 /// Memory ordering: what a thread did under the Gil happens before what the next one does under it.
 /// Fork: in a forked process it is held only if the thread that called fork() held it.
 /// Errors: std::system_error: resource_deadlock_would_occur if a thread that runs under a Gil locks it or another
-/// again, operation_not_permitted if one unlocks what it does not hold. Cost: checkpoint() is one load while nobody
-/// asks. A thread that waits wakes to ask once, not at intervals. Source: the switch interval and the forced switch are
-/// those of CPython 3.2 and later.
+/// again, operation_not_permitted if one unlocks what it does not hold.
+/// Cost: checkpoint() is one load while nobody asks. A thread that waits wakes to ask once, not at intervals.
+/// Source: the switch interval and the forced switch are those of CPython 3.2 and later.
 class Gil {
  public:
   static constexpr std::chrono::milliseconds kDefaultSwitchInterval{5};

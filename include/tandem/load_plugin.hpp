@@ -16,8 +16,8 @@ class PluginRefused : public Error {
 };
 
 /// Loads a shared library that includes plugin.hpp and gives the work that its one function makes of `arguments`. The
-/// library stays loaded until the program ends; worker processes load it themselves. Errors: PluginRefused, before
-/// anything but the library's static constructors has run; what its function throws.
+/// library stays loaded until the program ends; worker processes load it themselves.
+/// Errors: PluginRefused, before anything but the library's static constructors has run; what its function throws.
 Workload load_plugin(const std::string& path, const std::vector<std::string>& arguments);
 
 }  // namespace tandem

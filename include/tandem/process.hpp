@@ -81,8 +81,8 @@ struct ProcessInfo {
 /// Memory ordering: what happened before start() is seen by the child in shared objects; what the child did is seen
 /// there after join().
 /// Errors: StateError for a member called in the wrong state; NotInitialized, std::system_error, WireError from
-/// start(), and then no process is left and start() may be tried again. Cost: start() by the server 0.5 ms, by spawn
-/// what the program takes to load, by fork what its memory takes to copy.
+/// start(), and then no process is left and start() may be tried again.
+/// Cost: start() by the server 0.5 ms, by spawn what the program takes to load, by fork what its memory takes to copy.
 class Process {
  public:
   /// Makes a process that is not started yet. Does not compile if the callable or an argument cannot travel.

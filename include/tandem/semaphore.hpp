@@ -21,13 +21,14 @@ namespace tandem {
 /// Threads and processes: every member may be called at once from any thread of any process of the family, and any may
 /// release. Not fair. Not for signal handlers.
 /// Killed peers: under UnitsOfTheDead::ComeBack what a process had acquired and not released comes back when those who
-/// wait notice its death, within about 100 ms. A unit that another process releases for it counts as not its own: where
-/// that is the rule, as in signalling, choose StayOut. Memory ordering: what was done before release() happens before
-/// what follows the acquire() of that unit. Errors: OverRelease; std::invalid_argument for a negative value or timeout;
-/// std::system_error from the constructor if the arena is full, and from the first use in the 4,096th process at once
-/// (EUSERS). Units: up to kMax; timeouts on the steady clock. Cost: uncontended, one compare-and-swap of 16 bytes to
-/// acquire and one to release, and two more when the process is another than last time; a system call only to sleep or
-/// to wake.
+/// wait notice its death, within about 100 ms. A unit that another process releases for it counts as not its own:
+/// where that is the rule, as in signalling, choose StayOut.
+/// Memory ordering: what was done before release() happens before what follows the acquire() of that unit.
+/// Errors: OverRelease; std::invalid_argument for a negative value or timeout; std::system_error from the constructor
+/// if the arena is full, and from the first use in the 4,096th process at once (EUSERS).
+/// Units: up to kMax; timeouts on the steady clock.
+/// Cost: uncontended, one compare-and-swap of 16 bytes to acquire and one to release, and two more when the process is
+/// another than last time; a system call only to sleep or to wake.
 class Semaphore : public detail::SemaphoreMembers {
  public:
   static constexpr std::size_t kMax = 0x7FFFFFFF;

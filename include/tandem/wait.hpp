@@ -64,8 +64,9 @@ std::vector<std::size_t> wait_for_any(std::span<const Waitable> things, const De
 ///
 /// Threads: any number may wait at once, for the same things too. Not for signal handlers.
 /// Errors: std::invalid_argument if there is nothing to wait for or a descriptor is not open; StateError if a
-/// connection is closed in this process; std::system_error. Cost: one system call to look and one to sleep. For
-/// descriptors and queues together, a thread that lives as long as the call; for each 128 queues more, another.
+/// connection is closed in this process; std::system_error.
+/// Cost: one system call to look and one to sleep. For descriptors and queues together, a thread that lives as long as
+/// the call; for each 128 queues more, another.
 inline std::vector<std::size_t> wait(std::span<const Waitable> things) {
   return detail::wait_for_any(things, detail::Deadline::never());
 }
