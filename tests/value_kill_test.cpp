@@ -124,11 +124,17 @@ TEST_F(ValueKillTest, SeveralStepsUnderItsOwnLockGoOnAtTheNext) {
       });
 }
 
+// Whether a process killed at this point had the lock of the value: before that, it makes itself known to the family.
+bool had_the_lock(const std::string& at) {
+  return at.starts_with("value.");
+}
+
 TEST_F(ValueKillTest, AGivenLockDoesAsItsMakerChose) {
   using V = Value<int>;
   kill_everywhere<V>(
       3, [] { return V(10, Lock(OnOwnerDeath::Throw)); }, [](V value) { value += 1; },
-      [](V value, const std::string&) {
+      [](V value, const std::string& at) {
+        if (!had_the_lock(at)) return;
         EXPECT_THROW(value += 1, OwnerDied);
         EXPECT_TRUE(value.recover().owner_died());
         value += 1;
@@ -138,13 +144,17 @@ TEST_F(ValueKillTest, AGivenLockDoesAsItsMakerChose) {
       });
   kill_everywhere<V>(
       3, [] { return V(10, RLock(OnOwnerDeath::Tell)); }, [](V value) { value += 1; },
-      [](V value, const std::string&) {
+      [](V value, const std::string& at) {
         value += 1;
+        if (!had_the_lock(at)) return;
         EXPECT_TRUE(value.owner_died()) << "the mark is for those who guard more with the lock";
       });
   kill_everywhere<V>(
       3, [] { return V(10, RLock(OnOwnerDeath::Break)); }, [](V value) { value += 1; },
-      [](V value, const std::string&) { EXPECT_THROW(static_cast<void>(value.get()), OwnerDied); });
+      [](V value, const std::string& at) {
+        if (!had_the_lock(at)) return;
+        EXPECT_THROW(static_cast<void>(value.get()), OwnerDied);
+      });
 }
 
 TEST_F(ValueKillTest, ALockedArrayTellsTheNextThatItMayBeHalfChanged) {
@@ -159,6 +169,7 @@ TEST_F(ValueKillTest, ALockedArrayTellsTheNextThatItMayBeHalfChanged) {
         array[1] = 2;
       },
       [](A array, const std::string& at) {
+        if (at != "before" && at != "half way") return;  // It had not got the lock yet, or not any more.
         EXPECT_THROW(array.lock(), OwnerDied);
         EXPECT_TRUE(array.recover().owner_died());
         EXPECT_EQ(array[0], at == "before" ? 1 : 2);
