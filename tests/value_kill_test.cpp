@@ -169,7 +169,7 @@ TEST_F(ValueKillTest, ALockedArrayTellsTheNextThatItMayBeHalfChanged) {
         array[1] = 2;
       },
       [](A array, const std::string& at) {
-        if (at != "before" && at != "half way") return;  // It had not got the lock yet, or not any more.
+        if (at != "before" && at != "half way") return;  // It had not got the lock yet.
         EXPECT_THROW(array.lock(), OwnerDied);
         EXPECT_TRUE(array.recover().owner_died());
         EXPECT_EQ(array[0], at == "before" ? 1 : 2);
