@@ -1,16 +1,24 @@
 // The very first use of the arena: by several threads at once, and while another thread forks.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <fstream>
 #include <functional>
 #include <thread>
 #include <vector>
 
+#include <tandem/arena.hpp>
 #include <tandem/queue.hpp>
 
+#include "core/kill_point.hpp"
 #include "ipc/arena.hpp"
+#include "ipc/family.hpp"
+#include "support/kill_points.hpp"
 #include "support/watchdog.hpp"
 
 namespace tandem {
@@ -73,6 +81,47 @@ TEST_F(ArenaFirstUseTest, ForkWhileAnotherThreadMakesTheArena) {
               }),
               0);
   }
+}
+
+// A child that dies in its first instructions, whose number another process has got since.
+TEST(ForkedMemberTest, WhatAChildHeldIsGivenBackHoweverEarlyItDied) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "this build has no kill points";
+  const testing::Watchdog watchdog(60s);
+  const std::size_t before = arena_usage().in_use_bytes;
+  {
+    Queue<int> queue;
+    const std::size_t with_a_queue = arena_usage().in_use_bytes;
+    testing::die_at_kill_point("family.forked");
+    const pid_t child = detail::fork_member();
+    ASSERT_GT(child, 0);
+    detail::kill_point_hook = nullptr;
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+
+    // The kernel tells two processes with one number by the hundredth of a second in which they began.
+    const auto later = std::chrono::steady_clock::now() + 20ms;
+    while (std::chrono::steady_clock::now() < later) std::this_thread::yield();
+    // The kernel can be asked for a certain number only by root, and gives it if nobody else was faster.
+    pid_t other = 0;
+    for (int attempt = 0; attempt < 100 && other != child; ++attempt) {
+      if (other != 0) {
+        ::kill(other, SIGKILL);
+        ::waitpid(other, nullptr, 0);
+      }
+      std::ofstream("/proc/sys/kernel/ns_last_pid") << child - 1;
+      other = static_cast<pid_t>(::syscall(SYS_fork));  // Without the handlers of fork().
+      if (other == 0)
+        for (;;) ::syscall(SYS_pause);
+    }
+    queue = Queue<int>();
+    const std::size_t with_one_queue = arena_usage().in_use_bytes;
+    ::kill(other, SIGKILL);
+    ::waitpid(other, nullptr, 0);
+    if (other != child) GTEST_SKIP() << "the kernel gives no number again here";
+    EXPECT_EQ(with_one_queue, with_a_queue) << "the first queue is still held";
+  }
+  EXPECT_EQ(arena_usage().in_use_bytes, before);
 }
 
 }  // namespace

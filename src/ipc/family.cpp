@@ -193,6 +193,7 @@ void after_fork_in_child() {
   Arena::release_making();
   if (!Arena::exists()) return;
   if (forking.slot == 0) _exit(127);
+  TANDEM_KILL_POINT("family.forked");
   Arena& arena = Arena::instance();
   thread_slot = 0;
   this_owner_cache = 0;
@@ -242,12 +243,16 @@ pid_t fork_member() {
   const int error = errno;
   Arena& arena = Arena::instance();
   ProcessSlot& slot = arena.at<ProcessSlot>(forking.slot);
+  // The child's status has not been taken, so that the number is still its own: another process that gets it later is
+  // told from it.
+  const std::uint64_t start_time = pid > 0 ? start_time_of(pid) : 0;
   {
     ArenaChange change(arena);
     // Otherwise the child has taken the slot over, and may even be gone already and the slot another's.
     if (get(slot.generation) == forking.generation && get(slot.state) == kSlotForking) {
       // A pid that cannot exist makes the sweep give the slot up, if there is no child.
       change.set(slot.pid, pid > 0 ? static_cast<std::uint64_t>(pid) : (std::uint64_t{1} << 30));
+      change.set(slot.start_time, start_time);
       change.commit();
     }
   }
