@@ -121,8 +121,8 @@ TEST_F(ConnectionKillStress, SendersAndReceiversAreKilledAtRandom) {
   {
     auto [in, out] = Pipe(Duplex::No);
     std::array<pid_t, kSenders + kReceivers> workers{};
-    const auto start_one = [&, &in = in, &out = out](std::size_t i) {
-      workers[i] = i < kSenders ? start([&] { send_on(i, out); }) : start([&] { receive_from(in); });
+    const auto start_one = [&, &reader = in, &writer = out](std::size_t i) {
+      workers[i] = i < kSenders ? start([&] { send_on(i, writer); }) : start([&] { receive_from(reader); });
     };
     for (std::size_t i = 0; i < workers.size(); ++i) start_one(i);
     for (int n = 0; n < kills; ++n) {
