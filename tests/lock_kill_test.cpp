@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <latch>
@@ -261,27 +260,25 @@ TEST_F(LockKillTest, WhoTakesAnAbandonedLockMayBeKilledAnywhere) {
   check_taking_over<RLock>();
 }
 
-TEST_F(LockKillTest, WhoReleasesToASleeperMayBeKilledAnywhere) {
-  std::optional<Lock> lock;
-  std::optional<std::thread> sleeper;
-  const auto make = [&] {
-    lock.emplace(OnOwnerDeath::Tell);
-    lock->acquire();  // Which the child releases: any thread may.
-    sleeper.emplace([lock = *lock]() mutable {
+// Killed between the release and the wake-up.
+TEST_F(LockKillTest, WhoReleasesToASleeperMayBeKilledBeforeItWakesIt) {
+  for (int round = 0; round < 5; ++round) {
+    Lock lock;
+    lock.acquire();  // Which the child releases: any thread may.
+    std::thread sleeper([lock]() mutable {
       EXPECT_TRUE(lock.acquire_for(kSoon));
       lock.release();
     });
-    while (lock->to_string().find("somebody sleeps") == std::string::npos) std::this_thread::yield();
-  };
-  make();
-  const auto points = for_each_kill_point([&] { lock->release(); },
-                                          [&](const std::string&) {
-                                            if (lock->owned()) lock->release();  // The child died before it did.
-                                            sleeper->join();
-                                            make();
-                                          });
-  EXPECT_NE(std::find(points.begin(), points.end(), "lock.released"), points.end());
-  sleeper->join();
+    while (lock.to_string().find("somebody sleeps") == std::string::npos) std::this_thread::yield();
+    const pid_t pid = testing::fork_child([&] {
+      testing::die_at_kill_point("lock.released");
+      lock.release();
+      return 0;
+    });
+    EXPECT_EQ(testing::exit_code_of(pid), -SIGKILL);
+    sleeper.join();
+    EXPECT_FALSE(lock.locked());
+  }
 }
 
 TEST_F(LockKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
