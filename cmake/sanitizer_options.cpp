@@ -1,5 +1,5 @@
-// Linked into every executable that is built with a sanitizer: how the sanitizer is to behave in it, also when it is run
-// by hand and whatever environment it gives its children.
+// Linked into every executable that is built with a sanitizer: how the sanitizer is to behave in it, also when it is
+// run by hand and whatever environment it gives its children.
 
 // Fatal signals are left to Tandem, whose reports of crashes are tested under sanitizers too.
 #define TANDEM_NO_SIGNALS \
@@ -17,7 +17,9 @@ const char* __ubsan_default_options() {
 
 const char* __tsan_default_options() {
   // die_after_fork: forked processes start threads here. report_thread_leaks: a program may end while a thread that
-  // nobody joins, as a daemon, has just ended.
-  return TANDEM_NO_SIGNALS ":die_after_fork=0:report_thread_leaks=0:second_deadlock_stack=1:history_size=4";
+  // nobody joins, as a daemon, has just ended. atexit_sleep_ms: a second at the end of each of two thousand processes
+  // would be most of what the suite takes.
+  return TANDEM_NO_SIGNALS
+      ":die_after_fork=0:report_thread_leaks=0:second_deadlock_stack=1:history_size=4:atexit_sleep_ms=50";
 }
 }
