@@ -32,7 +32,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kProducers = 2;
 constexpr std::size_t kConsumers = 2;
-constexpr std::uint64_t kMostItems = 20'000'000;  // Of each producer: more than it can put in the time.
+constexpr std::uint64_t kMostItems = 400'000'000;  // Of each producer: more than it can put in the time, soaks too.
 
 /// What survives all kills.
 struct Ledger {
