@@ -112,8 +112,8 @@ class RawArray {
 /// It has all members of RawArray and of its lock, see Lock. Reaching an element does not take the lock: who changes
 /// what others use holds it, for as many steps as belong together.
 /// Killed peers: what a killed process had written stays, be it half of what belongs together: so a process that dies
-/// with the lock leaves it abandoned, and the next one is told within 100 ms, as chosen when the lock was made. With
-/// its own lock that is OwnerDied: see OnOwnerDeath::Throw, recover() and repaired().
+/// with the lock leaves it abandoned, and the next one is told within about 100 ms, as chosen when the lock was made.
+/// With its own lock that is OwnerDied: see OnOwnerDeath::Throw, recover() and repaired().
 /// Memory ordering: that of the lock.
 /// Errors: those of RawArray and of Lock.
 template <Shareable T>

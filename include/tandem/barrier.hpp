@@ -37,7 +37,7 @@ struct BarrierOptions {
 /// Threads and processes: every member may be called at once from any thread of any process of the family. Not for
 /// signal handlers. A thread that comes while the action of the round before still runs waits for its end first.
 /// Killed peers: when a process dies that waits here, or that runs the action, the barrier breaks for the others
-/// within 100 ms, as it does when one gives up: the round could never be complete.
+/// within about 100 ms, as it does when one gives up: the round could never be complete.
 /// Memory ordering: what all did before wait() happens before the action, and that before what follows any wait().
 /// Errors: BrokenBarrier; what the action throws, in the thread that ran it; std::invalid_argument for no parties or a
 /// negative timeout; std::system_error if the arena is full.

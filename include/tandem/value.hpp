@@ -26,8 +26,8 @@ namespace tandem {
 /// Threads and processes: every member may be called at once from any thread of any process of the family. `hits += 1`
 /// is one step, `hits.set(hits.get() + 1)` is two. Not for signal handlers.
 /// Killed peers: a process killed at any instruction leaves the old value or the new one, however large; the others go
-/// on within 100 ms. With its own lock they hear nothing of it, for nothing is broken. A lock that it is given does as
-/// chosen when that was made: see OnOwnerDeath, whose default is that the next one gets OwnerDied.
+/// on within about 100 ms. With its own lock they hear nothing of it, for nothing is broken. A lock that it is
+/// given does as chosen when that was made: see OnOwnerDeath, whose default is that the next one gets OwnerDied.
 /// Memory ordering: that of the lock.
 /// Errors: OwnerDied from a lock that it was given; StaleHandle if it was moved from; std::system_error from the
 /// constructor if the arena is full.

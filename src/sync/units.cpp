@@ -5,7 +5,6 @@
 #include <climits>
 #include <cstring>
 
-#include "core/check.hpp"
 #include "core/kill_point.hpp"
 #include "core/system.hpp"
 #include "ipc/futex.hpp"

@@ -25,7 +25,6 @@ class alignas(16) WideWord {
   }
   /// Reads both halves as they were at one instant.
   Wide load_whole() noexcept { return swap_if({}, {}); }
-  std::uint64_t low() const noexcept { return halves_[0].load(std::memory_order_acquire); }
   std::uint64_t high() const noexcept { return halves_[1].load(std::memory_order_acquire); }
   /// Writes `wanted` if it still is `expected`; whether it did. Sequentially consistent, as the instruction is.
   bool compare_exchange(Wide expected, Wide wanted) noexcept { return swap_if(expected, wanted) == expected; }
