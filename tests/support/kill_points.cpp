@@ -7,12 +7,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <mutex>
+#include <sstream>
 #include <system_error>
 
 #include "core/kill_point.hpp"
@@ -34,12 +39,88 @@ void record(const char* name) {
   if (names != nullptr) names->push_back(name);
 }
 
+[[noreturn]] void die() {
+  ::kill(::getpid(), SIGKILL);
+  for (;;) ::pause();
+}
+
+void report(const char* line, std::size_t size) {
+  if (report_descriptor >= 0) static_cast<void>(::write(report_descriptor, line, size));
+}
+
 void die_when_due(const char* name) {
   if (fatal_name[0] != '\0' && std::strcmp(name, fatal_name) != 0) return;
   if (passes_left.fetch_sub(1) != 1) return;
-  if (report_descriptor >= 0) static_cast<void>(::write(report_descriptor, name, std::strlen(name)));
-  ::kill(::getpid(), SIGKILL);
-  for (;;) ::pause();
+  report(name, std::strlen(name));
+  die();
+}
+
+// What for_each_kill_point has dealt with, for the child that it forks: how many passes of each point.
+struct PointsDone {
+  std::atomic<const char*> name{nullptr};
+  std::atomic<std::size_t> done{0};
+  std::atomic<std::size_t> passed{0};  // in this child
+};
+std::array<PointsDone, 256> points_done;
+
+// No lock: the body may fork while another thread is in here.
+PointsDone& entry_of(const char* name) {
+  for (PointsDone& entry : points_done) {
+    const char* found = nullptr;
+    if (entry.name.compare_exchange_strong(found, name)) return entry;
+    if (std::strcmp(found, name) == 0) return entry;
+  }
+  std::fprintf(stderr, "more than %zu kill points\n", points_done.size());
+  std::abort();
+}
+
+// Reports each pass that is new, and dies at the last of those that are to be passed. So does a process that the body
+// forks, at passes of its own.
+void die_at_new_pass(const char* name) {
+  PointsDone& entry = entry_of(name);
+  const std::size_t pass = entry.passed.fetch_add(1);
+  if (pass < entry.done) return;
+  char line[160];
+  const int size = std::snprintf(line, sizeof line, "%d %zu %s\n", ::getpid(), pass, name);
+  report(line, static_cast<std::size_t>(size));
+  if (passes_left.fetch_sub(1) == 1) die();
+}
+
+// Runs `body` in a forked child with that hook; gives what the child reported.
+KilledRun run_with_hook(detail::KillPointHook hook, std::size_t passes, const std::function<void()>& body) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) detail::throw_errno("cannot make a pipe");
+  detail::Fd reader(ends[0]), writer(ends[1]);
+  std::fflush(nullptr);
+  const pid_t pid = ::fork();
+  if (pid < 0) detail::throw_errno("cannot fork");
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    report_descriptor = writer.get();
+    fatal_name[0] = '\0';
+    passes_left = passes;
+    detail::kill_point_hook = hook;
+    try {
+      body();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "the body threw: %s\n", error.what());
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  writer.reset();
+  int status = 0;
+  detail::retry_on_signal([&] { return ::waitpid(pid, &status, 0); });
+  KilledRun run;
+  run.pid = pid;
+  run.killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  EXPECT_TRUE(run.killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) << "wait status " << status;
+  // What is there, not up to the end: a process that the body forked may hold the other end open for as long as it
+  // likes.
+  char text[4096];
+  for (ssize_t size; (size = detail::retry_on_signal([&] { return ::read(reader.get(), text, sizeof text); })) > 0;)
+    run.at.append(text, static_cast<std::size_t>(size));
+  return run;
 }
 
 }  // namespace
@@ -69,51 +150,32 @@ void die_at_kill_point(const std::string& name, std::size_t pass) {
 }
 
 KilledRun run_killed_at(std::size_t pass, const std::function<void()>& body) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) detail::throw_errno("cannot make a pipe");
-  detail::Fd reader(ends[0]), writer(ends[1]);
-  std::fflush(nullptr);
-  const pid_t pid = ::fork();
-  if (pid < 0) detail::throw_errno("cannot fork");
-  if (pid == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    report_descriptor = writer.get();
-    die_at_kill_point(pass);
-    try {
-      body();
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "the body threw: %s\n", error.what());
-      ::_exit(1);
-    }
-    ::_exit(0);
-  }
-  writer.reset();
-  int status = 0;
-  detail::retry_on_signal([&] { return ::waitpid(pid, &status, 0); });
-  KilledRun run;
-  run.killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-  EXPECT_TRUE(run.killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) << "wait status " << status;
-  if (run.killed) {
-    // One read: a process that the body forked may hold the other end open for as long as it likes.
-    char name[128];
-    const ssize_t size = detail::retry_on_signal([&] { return ::read(reader.get(), name, sizeof name); });
-    run.at.assign(name, size > 0 ? static_cast<std::size_t>(size) : 0);
-  }
-  return run;
+  return run_with_hook(die_when_due, pass + 1, body);
 }
 
 std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
                                              const std::function<void(const std::string& at)>& after,
                                              std::size_t step) {
-  std::vector<std::string> passed;
-  for (std::size_t pass = random_engine()() % step;; pass += step) {
-    const KilledRun run = run_killed_at(pass, body);
+  for (PointsDone& entry : points_done) entry.name = nullptr, entry.done = entry.passed = 0;
+  std::deque<std::string> names_in_table;
+  std::vector<std::string> killed_at;
+  for (std::size_t passes = 1 + random_engine()() % step;; passes = step) {
+    const KilledRun run = run_with_hook(die_at_new_pass, passes, body);
+    std::istringstream lines(run.at);
+    pid_t pid = 0;
+    std::size_t pass = 0;
+    std::string last;
+    for (std::string name; lines >> pid >> pass >> name;) {
+      std::atomic<std::size_t>& done = entry_of(names_in_table.emplace_back(name).c_str()).done;
+      done = std::max(done.load(), pass + 1);
+      if (pid == run.pid) last = name + ", pass " + std::to_string(pass);
+    }
     if (!run.killed || ::testing::Test::HasFatalFailure()) break;
-    SCOPED_TRACE("killed at " + run.at + ", pass " + std::to_string(pass));
-    passed.push_back(run.at);
-    after(run.at);
+    SCOPED_TRACE("killed at " + last);
+    killed_at.push_back(last.substr(0, last.find(',')));
+    after(killed_at.back());
   }
-  return passed;
+  return killed_at;
 }
 
 }  // namespace tandem::testing

@@ -4,6 +4,8 @@
 ///                       [&](const std::string& at) { ... });   // here: the others go on, whatever `at` was
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -22,6 +24,7 @@ void die_at_kill_point(const std::string& name, std::size_t pass = 0);
 
 /// How a child ended that was to be killed.
 struct KilledRun {
+  pid_t pid = 0;
   bool killed = false;  // by a kill point; false: the body came to its end first
   std::string at;       // the point's name
 };
@@ -30,10 +33,12 @@ struct KilledRun {
 /// fails if the child ends in another way: an exception of the body, an abort.
 KilledRun run_killed_at(std::size_t pass, const std::function<void()>& body);
 
-/// Kills `body` at each of its points in turn, until it comes to its end, and calls `after` with the point's name each
-/// time; gives the names. `body` runs in a child that is forked anew each time. Calls nothing in a build without
-/// points: see detail::kHasKillPoints. A `step` above 1 leaves points out, other ones in each run: for bodies of very
-/// many points where each fork is dear, under a sanitizer.
+/// Kills `body` at each of its points, each time that it passes it, and calls `after` with the point's name each time;
+/// gives the names. `body` runs in a child that is forked anew each time and dies at the first pass that none before it
+/// died at, until one comes to its end without: so what only some runs pass (a look for the dead that was due, a slot
+/// taken over) hides nothing that all pass. Calls nothing in a build without points: see detail::kHasKillPoints. A
+/// `step` above 1 leaves passes out, other ones in each run: for bodies of very many points where each fork is dear,
+/// under a sanitizer.
 std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
                                              const std::function<void(const std::string& at)>& after,
                                              std::size_t step = 1);
