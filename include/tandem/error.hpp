@@ -4,11 +4,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <tandem/crash_report.hpp>
 
 namespace tandem {
 
@@ -100,6 +103,73 @@ class StateError : public Error {
 class NotInitialized : public StateError {
  public:
   using StateError::StateError;
+};
+
+/// A task that is to be run by an executor which was shut down; or one that the executor gave up at its shutdown.
+class ExecutorShutDown : public Error {
+ public:
+  using Error::Error;
+};
+
+/// An executor whose initializer failed: it runs nothing any more.
+class BrokenExecutor : public Error {
+ public:
+  using Error::Error;
+};
+
+/// submit() to an executor whose backlog is full, if its options say not to wait for ever.
+class BacklogFull : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The result of a task that was cancelled.
+class TaskCancelled : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A task ran for longer than its deadline, or several were not done in time.
+class DeadlineExceeded : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The worker that ran a task died: killed, crashed, or it left the program.
+class TaskCrashed : public Error {
+ public:
+  TaskCrashed(const std::string& text, CrashReport report, unsigned attempts)
+      : Error(text), report_(std::make_shared<const CrashReport>(std::move(report))), attempts_(attempts) {}
+
+  /// What is known of the worker's end.
+  const CrashReport& report() const noexcept { return *report_; }
+  /// How often the task was begun.
+  unsigned attempts() const noexcept { return attempts_; }
+
+ private:
+  std::shared_ptr<const CrashReport> report_;  // Copying an exception must not throw.
+  unsigned attempts_;
+};
+
+/// A task used more memory than it may.
+class OutOfMemory : public Error {
+ public:
+  OutOfMemory(const std::string& text, std::uint64_t limit_bytes, std::uint64_t peak_bytes)
+      : Error(text), limit_bytes_(limit_bytes), peak_bytes_(peak_bytes) {}
+
+  std::uint64_t limit_bytes() const noexcept { return limit_bytes_; }
+  /// The most that it used.
+  std::uint64_t peak_bytes() const noexcept { return peak_bytes_; }
+
+ private:
+  std::uint64_t limit_bytes_;
+  std::uint64_t peak_bytes_;
+};
+
+/// A task used more CPU time than it may.
+class CpuTimeExceeded : public Error {
+ public:
+  using Error::Error;
 };
 
 /// An exception that was thrown in another thread or process and whose own type cannot be made again here.

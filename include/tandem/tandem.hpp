@@ -15,7 +15,10 @@
 #include <tandem/error.hpp>
 #include <tandem/event.hpp>
 #include <tandem/excepthook.hpp>
+#include <tandem/executor.hpp>
+#include <tandem/executor_options.hpp>
 #include <tandem/exit.hpp>
+#include <tandem/future.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/init.hpp>
 #include <tandem/listener.hpp>

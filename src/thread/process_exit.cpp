@@ -16,6 +16,7 @@ namespace tandem::detail {
 namespace {
 
 std::atomic<bool> exit_begun{false};
+std::atomic<void (*)()> end_waiting_threads{nullptr};
 std::atomic<void (*)()> join_children{nullptr};
 
 /// Destroyed by exit() in the main thread before any static object is: so static objects outlive the threads even if
@@ -56,9 +57,14 @@ void on_process_exit(void (*join)()) noexcept {
   join_children.store(join, std::memory_order_release);
 }
 
+void on_process_exit_begun(void (*end_threads)()) noexcept {
+  end_waiting_threads.store(end_threads, std::memory_order_release);
+}
+
 void run_process_exit() noexcept {
   if (exit_begun.exchange(true)) return;
   ThreadRegistry::instance().leave_main();
+  if (auto* const end_threads = end_waiting_threads.load(std::memory_order_acquire)) end_threads();
   wait_for_threads();
   run_exit_hooks(0);
   if (auto* const join = join_children.load(std::memory_order_acquire)) join();

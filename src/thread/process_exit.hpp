@@ -3,10 +3,15 @@
 
 namespace tandem::detail {
 
-/// Ends the process's work, once: waits for the threads that are no daemons, runs the exit hooks of priority 0 and
-/// above, calls what on_process_exit() set, runs the remaining hooks. The first process does this from exit(), of
-/// itself, from its first use of Tandem on; a child process that ends otherwise calls it at the end of its body.
+/// Ends the process's work, once: calls what on_process_exit_begun() set, waits for the threads that are no daemons,
+/// runs the exit hooks of priority 0 and above, calls what on_process_exit() set, runs the remaining hooks. The first
+/// process does this from exit(), of itself, from its first use of Tandem on; a child process that ends otherwise calls
+/// it at the end of its body.
 void run_process_exit() noexcept;
+
+/// Sets what is called before the threads are waited for: it tells those that wait for work that there will be none.
+/// Null for nothing.
+void on_process_exit_begun(void (*end_waiting_threads)()) noexcept;
 
 /// Sets what waits for child processes at the exit. Null for nothing.
 void on_process_exit(void (*join_children)()) noexcept;

@@ -44,7 +44,8 @@ struct Record {
 using TextTypes =
     std::tuple<std::runtime_error, std::logic_error, std::invalid_argument, std::domain_error, std::length_error,
                std::out_of_range, std::range_error, std::overflow_error, std::underflow_error, Error, QueueClosed,
-               StaleHandle, WireError, StateError, NotInitialized>;
+               StaleHandle, WireError, StateError, NotInitialized, ExecutorShutDown, BrokenExecutor, BacklogFull,
+               TaskCancelled, DeadlineExceeded>;
 // Types whose text is always the same.
 using PlainTypes = std::tuple<std::exception, std::bad_exception, std::bad_alloc, std::bad_array_new_length,
                               std::bad_cast, std::bad_typeid, std::bad_function_call, std::bad_weak_ptr,

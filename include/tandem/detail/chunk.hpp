@@ -1,0 +1,58 @@
+/// Items that are worked on together, as one task, and what became of each.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tandem::detail {
+
+/// What became of the items of a chunk, in their order. Value.
+template <class R>
+struct ChunkResult {
+  struct Failure {
+    std::size_t item;
+    std::exception_ptr error;
+  };
+  std::vector<R> values;          ///< Of the items that succeeded.
+  std::vector<Failure> failures;  ///< Of the others, in their order.
+  std::chrono::nanoseconds time{};
+};
+template <>
+struct ChunkResult<void> {
+  struct Failure {
+    std::size_t item;
+    std::exception_ptr error;
+  };
+  std::vector<Failure> failures;
+  std::chrono::nanoseconds time{};
+};
+
+/// Calls `fn` for each item, an argument tuple. The failure of one item does not stop the others.
+template <class R, class F, class Item>
+ChunkResult<R> run_chunk(const F& fn, std::vector<Item>& items) {
+  ChunkResult<R> result;
+  const auto begun = std::chrono::steady_clock::now();
+  if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
+  for (std::size_t at = 0; at < items.size(); ++at) {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        std::apply(fn, std::move(items[at]));
+      } else {
+        result.values.push_back(std::apply(fn, std::move(items[at])));
+      }
+    } catch (...) {
+      result.failures.push_back({at, std::current_exception()});
+    }
+  }
+  result.time = std::chrono::steady_clock::now() - begun;
+  return result;
+}
+
+}  // namespace tandem::detail

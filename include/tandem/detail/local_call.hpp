@@ -1,0 +1,144 @@
+/// Calls that are made in this process: nothing of them is turned into bytes.
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include <tandem/detail/chunk.hpp>
+#include <tandem/detail/future_state.hpp>
+#include <tandem/detail/task.hpp>
+
+namespace tandem::detail {
+
+template <class F, class... Args>
+inline constexpr bool kCallTakesStopToken = std::is_invocable_v<F, std::stop_token, Args...>;
+
+template <class F, class... Args>
+struct CallResult : std::invoke_result<F, Args...> {};
+template <class F, class... Args>
+  requires kCallTakesStopToken<F, Args...>
+struct CallResult<F, Args...> : std::invoke_result<F, std::stop_token, Args...> {};
+
+/// What a call of copies of `F` with copies of `Args` gives, as a value.
+template <class F, class... Args>
+using CallResultOf = std::decay_t<typename CallResult<std::decay_t<F>, std::decay_t<Args>...>::type>;
+
+/// The address of a function; null for an object.
+template <class F>
+const void* function_of(const F& callable) noexcept {
+  if constexpr (std::is_function_v<F>) {
+    return reinterpret_cast<const void*>(&callable);
+  } else if constexpr (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>) {
+    return reinterpret_cast<const void*>(callable);
+  } else {
+    return nullptr;
+  }
+}
+
+/// Result, callable and arguments in one block.
+template <class R, class F, class... Args>
+class LocalCall final : public ResultState<R>, public LocalTask {
+  static constexpr bool kTakesStopToken = kCallTakesStopToken<F, Args...>;
+  static constexpr bool kCopyable = std::copy_constructible<F> && (std::copy_constructible<Args> && ...);
+  struct NoStop {};
+
+ public:
+  using State = ResultState<R>;
+  template <class G, class... Given>
+  explicit LocalCall(std::in_place_t, G&& fn, Given&&... args)
+      : ResultState<R>(static_cast<LocalTask*>(this)),
+        LocalTask(static_cast<FutureState&>(*this), function_of(fn)),
+        call_(std::in_place, std::forward<G>(fn), std::forward<Given>(args)...) {}
+
+  void run(ExecutorCore& core) noexcept override {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        call();
+        forget();
+        if (this->claim_running()) finished(core, *this, this->store());
+      } else {
+        R result = call();
+        forget();
+        if (this->claim_running()) finished(core, *this, this->store(std::move(result)));
+      }
+    } catch (...) {
+      failed(core, *this, std::current_exception());
+    }
+  }
+  void forget() noexcept override { call_.reset(); }
+  void request_stop() noexcept override {
+    if constexpr (kTakesStopToken) stop_.request_stop();
+  }
+  const std::type_info& callable_type() const noexcept override { return typeid(F); }
+  bool repeatable() const noexcept override { return kCopyable; }
+
+ private:
+  ~LocalCall() override = default;
+
+  R call() {
+    if constexpr (kCopyable) {
+      if (!last_attempt()) {
+        std::tuple<F, Args...> copy(*call_);
+        return invoke(std::move(copy));
+      }
+    }
+    return invoke(std::move(*call_));
+  }
+  R invoke(std::tuple<F, Args...>&& call) {
+    return std::apply(
+        [&](F&& fn, Args&&... args) -> R {
+          if constexpr (kTakesStopToken) {
+            return std::invoke(std::move(fn), stop_.get_token(), std::move(args)...);
+          } else {
+            return std::invoke(std::move(fn), std::move(args)...);
+          }
+        },
+        std::move(call));
+  }
+
+  std::optional<std::tuple<F, Args...>> call_;
+  [[no_unique_address]] std::conditional_t<kTakesStopToken, std::stop_source, NoStop> stop_{};
+};
+
+/// How ThreadExecutor makes tasks of calls.
+struct LocalCalls {
+  /// Owner of one handle, which the Future that is made of it takes over.
+  template <class F, class... Args>
+  static auto* make(F&& fn, Args&&... args) {
+    constexpr bool kCallable = kCallTakesStopToken<std::decay_t<F>, std::decay_t<Args>...> ||
+                               std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
+    static_assert(kCallable,
+                  "tandem: this callable cannot be called with copies of these arguments; pass what it takes, by "
+                  "value, or wrap what it is to refer to in std::ref()");
+    if constexpr (kCallable) {
+      using R = CallResultOf<F, Args...>;
+      return new LocalCall<R, std::decay_t<F>, std::decay_t<Args>...>(std::in_place, std::forward<F>(fn),
+                                                                      std::forward<Args>(args)...);
+    } else {
+      return static_cast<LocalCall<void, void (*)()>*>(nullptr);  // Refused above.
+    }
+  }
+
+  /// A function that many tasks call at once.
+  template <class F>
+  using Shared = std::shared_ptr<const F>;
+  template <class F>
+  static Shared<F> share(F fn) {
+    return std::make_shared<const F>(std::move(fn));
+  }
+  template <class R, class F, class Item>
+  static auto* make_chunk(const Shared<F>& fn, std::vector<Item> items) {
+    return make([fn](std::vector<Item> mine) { return run_chunk<R>(*fn, mine); }, std::move(items));
+  }
+};
+
+}  // namespace tandem::detail

@@ -1,0 +1,229 @@
+/// One map(): reads the input, keeps a window of tasks going, and gives the results.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <tandem/detail/chunk.hpp>
+#include <tandem/detail/completions.hpp>
+#include <tandem/detail/deadline.hpp>
+#include <tandem/detail/executor_base.hpp>
+#include <tandem/error.hpp>
+#include <tandem/executor_options.hpp>
+#include <tandem/future.hpp>
+
+namespace tandem::detail {
+
+/// How many items the next task of a map gets. Found while running: so many that it takes about a millisecond, which
+/// makes what a task costs small beside what it does, and fewer at the end of an input of known length, so that the
+/// workers end together.
+class ChunkSizer {
+ public:
+  /// Throws std::invalid_argument for a chunk or a window of no items.
+  ChunkSizer(const MapOptions& options, std::size_t workers);
+
+  /// 0 if nothing is to be read before another result was taken. `left` is how much input there is, if that is known.
+  std::size_t next(std::size_t tasks_in_flight, std::size_t items_in_flight, std::optional<std::size_t> left) const;
+  /// Learns from a task that is done.
+  void measured(std::size_t items, std::chrono::nanoseconds time);
+
+ private:
+  const std::optional<std::size_t> given_;
+  const std::optional<std::size_t> window_items_;
+  const std::size_t workers_;
+  std::size_t found_ = 1;
+};
+
+/// Several inputs read in step, until the shortest ends. Owner of those that were given as values.
+template <class... Views>
+class ZippedInput {
+ public:
+  using Item = std::tuple<std::ranges::range_value_t<Views>...>;
+  explicit ZippedInput(Views... views) : views_(std::move(views)...) {}
+
+  std::optional<std::size_t> left() {
+    if constexpr ((std::ranges::sized_range<Views> && ...) && sizeof...(Views) > 0) {
+      return std::apply([](auto&... views) { return std::min({std::size_t(std::ranges::size(views))...}); }, views_) -
+             read_;
+    } else {
+      return std::nullopt;
+    }
+  }
+  std::optional<Item> read() {
+    if (!places_) {
+      std::apply([this](auto&... views) { places_.emplace(std::ranges::begin(views)...); }, views_);
+    } else {
+      std::apply([](auto&... places) { (static_cast<void>(++places), ...); }, *places_);
+    }
+    if (at_end(std::index_sequence_for<Views...>())) return std::nullopt;
+    ++read_;
+    return std::apply([](auto&... places) { return std::optional<Item>(std::in_place, *places...); }, *places_);
+  }
+
+ private:
+  template <std::size_t... I>
+  bool at_end(std::index_sequence<I...>) {
+    return ((std::get<I>(*places_) == std::ranges::end(std::get<I>(views_))) || ...);
+  }
+  std::tuple<Views...> views_;
+  std::optional<std::tuple<std::ranges::iterator_t<Views>...>> places_;
+  std::size_t read_ = 0;
+};
+
+/// An input of argument tuples.
+template <class View>
+class TupleInput {
+ public:
+  using Item = std::ranges::range_value_t<View>;
+  explicit TupleInput(View view) : input_(std::move(view)) {}
+  std::optional<std::size_t> left() { return input_.left(); }
+  std::optional<Item> read() {
+    std::optional<std::tuple<Item>> item = input_.read();
+    if (!item) return std::nullopt;
+    return std::optional<Item>(std::get<0>(std::move(*item)));
+  }
+
+ private:
+  ZippedInput<View> input_;
+};
+
+/// What is left of a map() when its types are put aside, but for the result's. For one thread.
+template <class R>
+class MapRun {
+ public:
+  virtual ~MapRun() = default;
+  /// Waits for the next task's results; empty at the end.
+  virtual std::optional<ChunkResult<R>> next() = 0;
+};
+
+template <class Calls, class R, class F, class Input, bool kOrdered>
+class MapRunOf final : public MapRun<R> {
+  using Item = typename Input::Item;
+  using Chunk = Future<ChunkResult<R>>;
+
+ public:
+  MapRunOf(std::shared_ptr<ExecutorCore> core, const MapOptions& options, F fn, Input input)
+      : core_(std::move(core)),
+        task_(options.task),
+        sizer_(options, worker_limit(*core_)),
+        deadline_(options.timeout ? Deadline::after(*options.timeout) : Deadline::never()),
+        fn_(Calls::share(std::move(fn))),
+        input_(std::move(input)) {
+    fill();
+  }
+  ~MapRunOf() override { cancel_all(); }
+
+  std::optional<ChunkResult<R>> next() override {
+    if (in_flight_.empty()) {
+      if (input_error_) std::rethrow_exception(std::exchange(input_error_, nullptr));
+      return std::nullopt;
+    }
+    const auto found = wait_for_next();
+    const std::size_t items = found->second.items;
+    items_in_flight_ -= items;
+    Chunk chunk = std::move(found->second.future);
+    in_flight_.erase(found);
+    if (chunk.status() != FutureStatus::Finished) return failed(chunk, items);
+    ChunkResult<R> result = std::move(chunk).get();
+    sizer_.measured(items, result.time);
+    fill();
+    return result;
+  }
+
+ private:
+  struct InFlight {
+    Chunk future;
+    std::size_t items;
+  };
+  using Place = typename std::map<std::size_t, InFlight>::iterator;
+
+  Place wait_for_next() {
+    if constexpr (kOrdered) {
+      const Place first = in_flight_.begin();
+      FutureState& state = first->second.future.state();
+      // In a task of this executor: rather than wait for another worker, run what will be waited for next.
+      for (Place at = first; deadline_.is_never() && !state.done() && at != in_flight_.end(); ++at)
+        static_cast<void>(at->second.future.state().run_here());
+      if (state.wait(deadline_)) return first;
+    } else if (const std::optional<std::size_t> number = completions_.next(deadline_)) {
+      return in_flight_.find(*number);
+    }
+    cancel_all();
+    throw DeadlineExceeded("map() was not done in time");
+  }
+  /// A chunk as a whole has no results: each of its items fails for that reason.
+  std::optional<ChunkResult<R>> failed(const Chunk& chunk, std::size_t items) {
+    fill();
+    ChunkResult<R> result;
+    for (std::size_t item = 0; item < items; ++item) result.failures.push_back({item, chunk.exception()});
+    return result;
+  }
+
+  void fill() {
+    while (!input_ended_) {
+      const std::size_t wanted = sizer_.next(in_flight_.size(), items_in_flight_, left());
+      if (wanted == 0) return;
+      std::vector<Item> items = read(wanted);
+      if (items.empty()) return;
+      const std::size_t count = items.size();
+      Chunk future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
+                                 Calls::template make_chunk<R>(fn_, std::move(items)));
+      const Place placed = in_flight_.emplace(next_number_++, InFlight{std::move(future), count}).first;
+      items_in_flight_ += count;
+      if constexpr (!kOrdered) completions_.watch(placed->second.future.state(), placed->first);
+    }
+  }
+  std::vector<Item> read(std::size_t wanted) {
+    std::vector<Item> items;
+    if (wanted <= kReserved) items.reserve(wanted);
+    try {
+      while (items.size() < wanted) {
+        std::optional<Item> item = input_.read();
+        if (!item) {
+          input_ended_ = true;
+          break;
+        }
+        items.push_back(std::move(*item));
+      }
+    } catch (...) {
+      input_ended_ = true;
+      input_error_ = std::current_exception();
+    }
+    return items;
+  }
+  std::optional<std::size_t> left() { return input_.left(); }
+  void cancel_all() noexcept {
+    input_ended_ = true;
+    for (auto& [number, chunk] : in_flight_) static_cast<void>(chunk.future.stop());
+    in_flight_.clear();
+    items_in_flight_ = 0;
+  }
+
+  static constexpr std::size_t kReserved = std::size_t{1} << 20;
+
+  std::shared_ptr<ExecutorCore> core_;
+  std::optional<TaskOptions> task_;
+  ChunkSizer sizer_;
+  Deadline deadline_;
+  typename Calls::template Shared<F> fn_;
+  Input input_;
+  bool input_ended_ = false;
+  std::exception_ptr input_error_;
+  std::map<std::size_t, InFlight> in_flight_;  // By the order of the input.
+  std::size_t next_number_ = 0;
+  std::size_t items_in_flight_ = 0;
+  Completions completions_;  // Last: destroyed first, it lets go of the futures.
+};
+
+}  // namespace tandem::detail

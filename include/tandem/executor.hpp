@@ -1,0 +1,250 @@
+/// Pools of workers that run calls and give their results: in threads or in processes, with one set of members.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <tandem/detail/deadline.hpp>
+#include <tandem/detail/executor_base.hpp>
+#include <tandem/detail/local_call.hpp>
+#include <tandem/detail/map_run.hpp>
+#include <tandem/executor_options.hpp>
+#include <tandem/future.hpp>
+
+namespace tandem {
+
+/// The results of a map(), read as they come. Owner: move-only; for one thread. A range that can be gone through once.
+///
+///   for (double area : executor.map(area_of, shapes)) total += area;
+///   while (auto area = results.next()) ...     // the same, where single items may fail: see next()
+///
+/// Reading it is what reads more of the input: one that is not read stops the workers when its window is full. If it is
+/// destroyed early, what nobody has begun is cancelled and what is running is asked to stop.
+template <class R>
+class MapResults {
+ public:
+  /// Waits for the next result; empty at the end. Throws what the call for this item threw, and goes on with the next
+  /// item when called again; what reading the input threw, after the results of all that was read; DeadlineExceeded if
+  /// MapOptions::timeout is over, and then this is the end.
+  std::optional<R> next() {
+    for (;;) {
+      if (failure_ < chunk_.failures.size() && chunk_.failures[failure_].item == item_) {
+        ++item_;
+        std::rethrow_exception(std::move(chunk_.failures[failure_++].error));
+      }
+      if (value_ < chunk_.values.size()) {
+        ++item_;
+        return std::optional<R>(std::move(chunk_.values[value_++]));
+      }
+      if (run_ == nullptr) return std::nullopt;
+      chunk_ = {};
+      value_ = failure_ = item_ = 0;
+      std::optional<detail::ChunkResult<R>> chunk = run_->next();
+      if (!chunk) return std::nullopt;
+      chunk_ = std::move(*chunk);
+    }
+  }
+  auto begin() { return detail::NextIterator<MapResults>(*this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+  /// Reads all that is left. Throws the first failure.
+  std::vector<R> to_vector() {
+    std::vector<R> all;
+    while (std::optional<R> result = next()) all.push_back(std::move(*result));
+    return all;
+  }
+  /// Ends it here, as the destructor does.
+  void close() {
+    run_.reset();
+    chunk_ = {};
+  }
+
+  /// For map().
+  explicit MapResults(std::unique_ptr<detail::MapRun<R>> run) : run_(std::move(run)) {}
+
+ private:
+  std::unique_ptr<detail::MapRun<R>> run_;
+  detail::ChunkResult<R> chunk_;
+  std::size_t value_ = 0, failure_ = 0, item_ = 0;  // What was read of the chunk.
+};
+
+/// What executors have in common that does not depend on where they run. Owner: move-only; its destructor is
+/// shutdown().
+class AnyExecutor {
+ public:
+  AnyExecutor(AnyExecutor&&) noexcept = default;
+  /// Ends the executor that was here before as the destructor does.
+  AnyExecutor& operator=(AnyExecutor&& other) noexcept;
+  ~AnyExecutor();
+
+  /// Takes no more tasks, deals with those that nobody has begun as `backlog` says, waits until all are done and the
+  /// workers are gone. May be called again. From a task of this executor it would wait for itself: StateError.
+  ShutdownReport shutdown(Backlog backlog = Backlog::Run) { return end(backlog, detail::Deadline::never()); }
+  /// As shutdown(), but when the time is over what nobody has begun is cancelled and what is running is given up: its
+  /// future fails with ExecutorShutDown and it is stopped as by Future::stop(). A thread that takes no notice goes on
+  /// until its function returns, and leaving main waits for it. Throws std::invalid_argument for a negative time.
+  template <class Rep, class Period>
+  ShutdownReport shutdown_for(std::chrono::duration<Rep, Period> timeout, Backlog backlog = Backlog::Run) {
+    return end(backlog, detail::Deadline::after(timeout));
+  }
+  /// Takes no more tasks, and does not wait: the workers go when all is done. Gives how many tasks were cancelled.
+  std::size_t close(Backlog backlog = Backlog::Run);
+
+  /// How many workers there may be.
+  [[nodiscard]] std::size_t worker_limit() const { return detail::worker_limit(core()); }
+  /// Those that there are: they are started when there is work for them.
+  [[nodiscard]] std::vector<WorkerInfo> workers() const;
+  [[nodiscard]] ExecutorCounters counters() const;
+
+ protected:
+  explicit AnyExecutor(std::shared_ptr<detail::ExecutorCore> core) noexcept : core_(std::move(core)) {}
+  /// Throws StateError if it was moved from.
+  detail::ExecutorCore& core() const;
+  const std::shared_ptr<detail::ExecutorCore>& shared_core() const;
+
+ private:
+  ShutdownReport end(Backlog backlog, const detail::Deadline& deadline);
+  void end_quietly() noexcept;
+  std::shared_ptr<detail::ExecutorCore> core_;
+};
+
+/// The members of executors that call functions. `Calls` says how a call becomes a task in the place where it runs.
+template <class Calls>
+class BasicExecutor : public AnyExecutor {
+  template <class F, class... Inputs>
+  using MapResult = detail::CallResultOf<const std::decay_t<F>&, std::ranges::range_value_t<Inputs>...>;
+
+ public:
+  /// Has a worker call `fn(arguments...)`, with copies of both. Waits if the backlog is full, see ExecutorOptions; not
+  /// in a task of this executor. Throws ExecutorShutDown after a shutdown, BrokenExecutor if the initializer failed.
+  template <class F, class... Args>
+    requires(!std::same_as<std::remove_cvref_t<F>, TaskOptions>)
+  auto submit(F&& fn, Args&&... arguments) {
+    return detail::submit_call(core(), std::nullopt, 1,
+                               Calls::make(std::forward<F>(fn), std::forward<Args>(arguments)...));
+  }
+  /// Throws std::invalid_argument for an option that makes no sense.
+  template <class F, class... Args>
+  auto submit(TaskOptions options, F&& fn, Args&&... arguments) {
+    return detail::submit_call(core(), std::optional(std::move(options)), 1,
+                               Calls::make(std::forward<F>(fn), std::forward<Args>(arguments)...));
+  }
+
+  /// Calls `fn` for each item of the input, or for the first, second ... items of several inputs until the shortest
+  /// ends. The results come in the order of the input. The calls begin at once.
+  ///
+  /// The input is read by the thread that calls map() and reads the results, and no further than the window: it may be
+  /// any range, also one without end or a generator. One given as an lvalue must live as long as the results are read;
+  /// an rvalue is moved. Items are copied. `fn` is shared by calls that run at once.
+  template <class F, std::ranges::input_range... Inputs>
+  auto map(F&& fn, Inputs&&... inputs) {
+    return map(MapOptions(), std::forward<F>(fn), std::forward<Inputs>(inputs)...);
+  }
+  template <class F, std::ranges::input_range... Inputs>
+  auto map(MapOptions options, F&& fn, Inputs&&... inputs) {
+    return begin_map<true, MapResult<F, Inputs...>>(options, std::forward<F>(fn),
+                                                    zipped(std::forward<Inputs>(inputs)...));
+  }
+  /// As map(), in the order in which the calls end.
+  template <class F, std::ranges::input_range... Inputs>
+  auto map_unordered(F&& fn, Inputs&&... inputs) {
+    return map_unordered(MapOptions(), std::forward<F>(fn), std::forward<Inputs>(inputs)...);
+  }
+  template <class F, std::ranges::input_range... Inputs>
+  auto map_unordered(MapOptions options, F&& fn, Inputs&&... inputs) {
+    return begin_map<false, MapResult<F, Inputs...>>(options, std::forward<F>(fn),
+                                                     zipped(std::forward<Inputs>(inputs)...));
+  }
+  /// As map() for an input of tuples, each of which is the arguments of one call.
+  template <class F, std::ranges::input_range Input>
+  auto starmap(F&& fn, Input&& input) {
+    return starmap(MapOptions(), std::forward<F>(fn), std::forward<Input>(input));
+  }
+  template <class F, std::ranges::input_range Input>
+  auto starmap(MapOptions options, F&& fn, Input&& input) {
+    using Item = std::ranges::range_value_t<Input>;
+    using R = std::decay_t<decltype(std::apply(std::declval<const std::decay_t<F>&>(), std::declval<Item>()))>;
+    return begin_map<true, R>(options, std::forward<F>(fn),
+                              detail::TupleInput(std::views::all(std::forward<Input>(input))));
+  }
+  /// Calls `fn` for each item and waits until all calls are done; what they return is dropped. Then throws the first
+  /// failure in the order of the input, if there is one.
+  template <class F, std::ranges::input_range... Inputs>
+  void for_each(F&& fn, Inputs&&... inputs) {
+    for_each(MapOptions(), std::forward<F>(fn), std::forward<Inputs>(inputs)...);
+  }
+  template <class F, std::ranges::input_range... Inputs>
+  void for_each(MapOptions options, F&& fn, Inputs&&... inputs) {
+    auto run = make_run<true, void>(options, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...));
+    std::exception_ptr first;
+    while (auto chunk = run->next())
+      if (!first && !chunk->failures.empty()) first = chunk->failures.front().error;
+    if (first) std::rethrow_exception(first);
+  }
+
+ protected:
+  using AnyExecutor::AnyExecutor;
+
+ private:
+  template <class... Inputs>
+  static auto zipped(Inputs&&... inputs) {
+    return detail::ZippedInput<std::views::all_t<Inputs>...>(std::views::all(std::forward<Inputs>(inputs))...);
+  }
+  template <bool kOrdered, class R, class F, class Input>
+  std::unique_ptr<detail::MapRun<R>> make_run(const MapOptions& options, F&& fn, Input input) {
+    return std::make_unique<detail::MapRunOf<Calls, R, std::decay_t<F>, Input, kOrdered>>(
+        shared_core(), options, std::forward<F>(fn), std::move(input));
+  }
+  template <bool kOrdered, class R, class F, class Input>
+  MapResults<R> begin_map(const MapOptions& options, F&& fn, Input input) {
+    static_assert(!std::is_void_v<R>, "tandem: the function gives no result to read: use for_each()");
+    return MapResults<R>(make_run<kOrdered, R>(options, std::forward<F>(fn), std::move(input)));
+  }
+};
+
+/// A pool of threads. Owner: move-only; its destructor waits until everything that was submitted is done.
+///
+///   tandem::ThreadExecutor executor;                       // ThreadExecutor -> ProcessExecutor: nothing else changes
+///   tandem::Future<int> answer = executor.submit(solve, 42);
+///   for (double area : executor.map(area_of, shapes)) total += area;
+///   int value = answer.get();
+///
+/// A task may submit others to its own executor and wait for them: it runs those that nobody has begun itself, so
+/// that a full pool does not stand still.
+///
+/// Threads: every member may be called at once from any thread, except the destructor and moving. In a process forked
+/// off, the executor is void: members throw StateError and the destructor does nothing.
+/// Memory ordering: what happened before submit() happens before the call; see Future for its result.
+/// Errors: ExecutorShutDown, BrokenExecutor, BacklogFull from submit() and map(); std::system_error if no thread can be
+/// started at all.
+/// Leaving main waits for what was submitted, as if the executor were shut down there.
+/// Cost: submit() one allocation; nothing is copied but callable and arguments, and nothing is turned into bytes.
+class ThreadExecutor : public BasicExecutor<detail::LocalCalls> {
+ public:
+  /// A pool that starts threads when there is work for them.
+  ThreadExecutor() : ThreadExecutor(ExecutorOptions()) {}
+  /// Throws std::invalid_argument for no workers at all.
+  explicit ThreadExecutor(std::size_t workers) : ThreadExecutor(ExecutorOptions{.workers = workers}) {}
+  /// Throws std::invalid_argument for an option that makes no sense, or a limit that threads cannot keep.
+  explicit ThreadExecutor(ExecutorOptions options)
+      : BasicExecutor(detail::make_thread_executor(std::move(options), nullptr)) {}
+  /// Each worker calls `initializer(arguments...)` before its first task; the arguments are copied for each. If it
+  /// throws, the executor is broken: what waits and what is submitted later fails with BrokenExecutor, which holds the
+  /// reason.
+  template <class F, class... Args>
+  ThreadExecutor(ExecutorOptions options, F&& initializer, Args&&... arguments)
+      : BasicExecutor(detail::make_thread_executor(
+            std::move(options),
+            [fn = std::decay_t<F>(std::forward<F>(initializer)),
+             args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(arguments)...)] { std::apply(fn, args); })) {}
+};
+
+}  // namespace tandem

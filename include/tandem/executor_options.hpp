@@ -1,0 +1,109 @@
+/// What executors and their tasks are told, and what they tell about themselves.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <tandem/gil.hpp>
+#include <tandem/start_method.hpp>
+
+namespace tandem {
+
+/// What one task may use. Value.
+struct TaskOptions {
+  /// For reports and traces. Empty: that of the function.
+  std::string name{};
+  /// How long it may run, each attempt counted from its start. Then its future fails with DeadlineExceeded, and it is
+  /// stopped as Future::stop() does.
+  std::optional<std::chrono::nanoseconds> deadline{};
+  /// How often it is run again if an attempt fails: by an exception, a dead worker, a passed deadline or limit. Not if
+  /// it is cancelled. It must be possible to copy the callable and the arguments. In threads a passed deadline is
+  /// final, since a thread cannot be ended.
+  unsigned retries = 0;
+  /// Processes only, refused by threads: the most memory that it may use, and the most CPU time.
+  std::optional<std::uint64_t> memory_limit_bytes{};
+  std::optional<std::chrono::nanoseconds> cpu_time_limit{};
+};
+
+/// How an executor differs from the usual one. Value.
+struct ExecutorOptions {
+  /// How many tasks run at once, at least 1. Empty: cpu_count().
+  std::optional<std::size_t> workers{};
+  /// Workers are called by it and a number: "parser-0", "parser-1". Empty: "Executor-N".
+  std::string name_prefix{};
+  /// How many tasks may wait to be run. Empty: any number.
+  std::optional<std::size_t> backlog_limit{};
+  /// How long submit() waits for room in the backlog before it throws BacklogFull; 0 for not at all. Empty: for ever.
+  std::optional<std::chrono::nanoseconds> backlog_wait{};
+  /// Of tasks that have no options of their own.
+  TaskOptions task{};
+  /// Threads only, refused by processes: each task runs while holding this Gil, except where it waits.
+  std::optional<Gil> gil{};
+  /// What follows is for processes, and threads take no notice of it. How they are started; empty: start_method().
+  std::optional<StartMethod> start_method{};
+  /// After how many tasks a worker is replaced by a new one. Empty: never.
+  std::optional<std::size_t> tasks_per_child{};
+  /// How long a process that is terminated has before it is killed.
+  std::chrono::milliseconds terminate_grace{1000};
+};
+
+/// How one map() differs from the usual one. Value.
+struct MapOptions {
+  /// How many items make a task. Empty: found while running, so that a task takes about a millisecond.
+  std::optional<std::size_t> chunk_size{};
+  /// How many items are read from the input ahead of the first result that was not taken yet. Empty: as many as keep
+  /// all workers busy.
+  std::optional<std::size_t> window_items{};
+  /// How long all of it may take, counted from the call. Then next() throws DeadlineExceeded and the rest is cancelled.
+  std::optional<std::chrono::nanoseconds> timeout{};
+  /// Of each task, which is a chunk of items: a deadline counts for the chunk. Empty: the executor's.
+  std::optional<TaskOptions> task{};
+};
+
+/// What becomes of tasks that nobody has begun when their executor is shut down.
+enum class Backlog {
+  Run,     ///< They are run.
+  Cancel,  ///< They are cancelled.
+};
+
+/// A task that was running when the time for a shutdown was over. Value.
+struct GivenUpTask {
+  std::string name;
+  std::string worker;
+};
+
+/// What a shutdown did. Value.
+struct ShutdownReport {
+  std::size_t cancelled = 0;            ///< Tasks that nobody had begun.
+  std::vector<GivenUpTask> given_up{};  ///< Tasks that were running; their futures failed with ExecutorShutDown.
+  /// For people: "3 tasks cancelled, 1 given up: parse (in parser-0)".
+  [[nodiscard]] std::string to_string() const;
+};
+
+/// A worker of an executor. Value.
+struct WorkerInfo {
+  std::string name;
+  pid_t pid = 0;
+  pid_t native_id = 0;  ///< A thread's own number; a process's pid.
+  std::string task{};   ///< What it runs now; empty if it waits for work.
+};
+
+/// How many items an executor has in which state; a call of submit() is one item. They add up at every moment:
+/// submitted == queued + running + done + failed + cancelled. Value.
+struct ExecutorCounters {
+  std::uint64_t submitted = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::uint64_t done = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t retried = 0;  ///< Attempts beyond the first, of any of these.
+};
+
+}  // namespace tandem

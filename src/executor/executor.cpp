@@ -1,0 +1,82 @@
+#include <tandem/executor.hpp>
+
+#include <utility>
+
+#include <tandem/error.hpp>
+
+#include "executor/executor_core.hpp"
+#include "executor/thread_place.hpp"
+
+namespace tandem {
+namespace detail {
+
+void submit_task(ExecutorCore& core, Task& task, const std::optional<TaskOptions>& options) {
+  if (options) task.set_options(*options);
+  core.submit(task);
+}
+
+std::size_t worker_limit(const ExecutorCore& core) noexcept {
+  return core.worker_limit();
+}
+
+std::shared_ptr<ExecutorCore> make_thread_executor(ExecutorOptions options, std::function<void()> initializer) {
+  return ExecutorCore::make(std::move(options), std::make_unique<ThreadPlace>(std::move(initializer)));
+}
+
+}  // namespace detail
+
+std::string ShutdownReport::to_string() const {
+  std::string text = std::to_string(cancelled) + (cancelled == 1 ? " task" : " tasks") + " cancelled, " +
+                     std::to_string(given_up.size()) + " given up";
+  const char* between = ": ";
+  for (const GivenUpTask& task : given_up) {
+    text += between + task.name + " (in " + task.worker + ")";
+    between = ", ";
+  }
+  return text;
+}
+
+AnyExecutor& AnyExecutor::operator=(AnyExecutor&& other) noexcept {
+  if (this != &other) {
+    end_quietly();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+AnyExecutor::~AnyExecutor() {
+  end_quietly();
+}
+
+void AnyExecutor::end_quietly() noexcept {
+  if (core_ == nullptr || !core_->in_own_process()) return;
+  // The last one to let go of an executor may be a task of its own, which cannot wait for itself.
+  if (detail::WorkerScope::current() == core_.get()) {
+    core_->close(Backlog::Run);
+  } else {
+    core_->shutdown(Backlog::Run, detail::Deadline::never());
+  }
+}
+
+detail::ExecutorCore& AnyExecutor::core() const {
+  return *shared_core();
+}
+const std::shared_ptr<detail::ExecutorCore>& AnyExecutor::shared_core() const {
+  if (core_ == nullptr) throw StateError("this executor was moved from");
+  return core_;
+}
+
+std::size_t AnyExecutor::close(Backlog backlog) {
+  return core().close(backlog);
+}
+ShutdownReport AnyExecutor::end(Backlog backlog, const detail::Deadline& deadline) {
+  return core().shutdown(backlog, deadline);
+}
+std::vector<WorkerInfo> AnyExecutor::workers() const {
+  return core().workers();
+}
+ExecutorCounters AnyExecutor::counters() const {
+  return core().counters();
+}
+
+}  // namespace tandem

@@ -1,0 +1,308 @@
+#include "executor/executor_core.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <tandem/cpu.hpp>
+#include <tandem/error.hpp>
+
+#include "core/blocking.hpp"
+#include "core/exception_text.hpp"
+#include "executor/executors.hpp"
+#include "thread/thread_registry.hpp"
+
+namespace tandem::detail {
+namespace {
+
+// More than any machine runs at once; what is larger is a negative number that was turned into an unsigned one.
+constexpr std::size_t kMostWorkers = 65536;
+
+thread_local ExecutorCore* t_core_of_worker = nullptr;
+
+ExecutorOptions checked(ExecutorOptions options, std::uint64_t id) {
+  if (!options.workers) options.workers = cpu_count();
+  if (*options.workers == 0 || *options.workers > kMostWorkers)
+    throw std::invalid_argument("an executor cannot have " + std::to_string(*options.workers) + " workers, only 1 to " +
+                                std::to_string(kMostWorkers));
+  if (options.backlog_limit == std::size_t{0})
+    throw std::invalid_argument("a backlog limit of 0 lets no task in: it must be at least 1");
+  if (options.backlog_wait < std::chrono::nanoseconds::zero() && options.backlog_wait)
+    throw std::invalid_argument("a time to wait for room in the backlog must not be negative");
+  if (options.tasks_per_child == std::size_t{0})
+    throw std::invalid_argument("a worker cannot be replaced after 0 tasks, only after 1 or more");
+  if (options.name_prefix.empty()) options.name_prefix = "Executor-" + std::to_string(id);
+  return options;
+}
+
+void check_task(const TaskOptions& options) {
+  if (options.deadline && *options.deadline <= std::chrono::nanoseconds::zero())
+    throw std::invalid_argument("a task's deadline must be above zero");
+}
+
+}  // namespace
+
+std::shared_ptr<ExecutorCore> ExecutorCore::make(ExecutorOptions options, std::unique_ptr<Place> place) {
+  check_task(options.task);
+  place->check(options.task);
+  const std::shared_ptr<ExecutorCore> core(new ExecutorCore(std::move(options), std::move(place)));
+  register_executor(core);
+  core->place_->open(core);
+  return core;
+}
+
+ExecutorCore::ExecutorCore(ExecutorOptions options, std::unique_ptr<Place> place)
+    : id_(next_executor_id()),
+      fork_generation_(ThreadRegistry::instance().fork_generation()),
+      options_(checked(std::move(options), id_)),
+      place_(std::move(place)) {}
+
+ExecutorCore::~ExecutorCore() {
+  forget_executor(id_);
+}
+
+bool ExecutorCore::in_own_process() const noexcept {
+  return fork_generation_ == ThreadRegistry::instance().fork_generation();
+}
+void ExecutorCore::check_process() const {
+  if (!in_own_process())
+    throw StateError("the executor " + name() + " belongs to the process that this one was forked off");
+}
+void ExecutorCore::check_open() const {
+  if (broken_) std::rethrow_exception(broken_);
+  if (closed_) throw ExecutorShutDown("the executor " + name() + " was shut down: it takes no more tasks");
+}
+
+void ExecutorCore::submit(Task& task) {
+  check_process();
+  if (task.own_options_) {
+    check_task(*task.own_options_);
+    place_->check(*task.own_options_);
+  }
+  task.options_ = task.own_options_ ? task.own_options_.get() : &options_.task;
+  if (task.options_->retries > 0 && !task.repeatable())
+    throw std::invalid_argument("a task whose callable or arguments cannot be copied cannot be tried again");
+  task.executor_ = id_;
+  bool wake = false, more_work = false;
+  if (options_.backlog_limit && WorkerScope::current() != this) wait_for_room();
+  {
+    MutexGuard guard(mutex_);
+    check_open();
+    task.state().add_reference();
+    queue_.push_back(task);
+    submitted_ += task.items();
+    queued_ += task.items();
+    wake = work_.announce();
+    more_work = queue_.size() > waiting_;
+  }
+  if (wake) work_.wake_one();
+  if (!more_work) return;
+  try {
+    place_->more_work();
+  } catch (...) {
+    if (!task.state().claim_pending()) return;  // Somebody was there to begin it after all.
+    withdraw(task);
+    task.state().settle_error(std::current_exception());
+    throw;
+  }
+}
+
+void ExecutorCore::wait_for_room() {
+  const Deadline deadline = options_.backlog_wait ? Deadline::after(*options_.backlog_wait) : Deadline::never();
+  for (bool slept = false;; slept = true) {
+    WaitPoint::Ticket ticket = 0;
+    {
+      MutexGuard guard(mutex_);
+      check_open();
+      if (queue_.size() < *options_.backlog_limit) {
+        if (slept) room_.resume();
+        return;
+      }
+      ticket = room_.prepare();
+    }
+    if (deadline.passed())
+      throw BacklogFull("the executor " + name() + " has " + std::to_string(*options_.backlog_limit) +
+                        " tasks waiting, which is its limit");
+    BlockingSection blocking;
+    room_.sleep(ticket, deadline);
+  }
+}
+
+TaskPtr ExecutorCore::next(const Deadline& deadline) {
+  for (bool slept = false;; slept = true) {
+    TaskPtr task;
+    WaitPoint::Ticket ticket = 0;
+    bool wake_worker = false, wake_submitter = false;
+    {
+      MutexGuard guard(mutex_);
+      if (slept) --waiting_;
+      task.reset(queue_.pop_front());
+      if (task == nullptr) {
+        if (closed_ || deadline.passed()) return nullptr;
+        ticket = work_.prepare();
+        ++waiting_;
+      } else {
+        if (task->state().start()) begin(*task);
+        wake_worker = slept && !queue_.empty() && work_.pass_on();
+        wake_submitter = options_.backlog_limit && room_.announce();
+      }
+    }
+    if (wake_worker) work_.wake_one();
+    if (wake_submitter) room_.wake_one();
+    if (task == nullptr) {
+      BlockingSection blocking;
+      work_.sleep(ticket, deadline);
+    } else if (task->state().running()) {
+      if (task->options().deadline) clock_.watch(*this, *task, *task->options().deadline);
+      return task;
+    }
+  }
+}
+
+void ExecutorCore::begin(Task& task) {
+  ++task.attempts_;
+  queued_ -= task.items();
+}
+
+void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
+  std::atomic<std::uint64_t>& count = outcome == FutureState::Outcome::Value   ? done_
+                                      : outcome == FutureState::Outcome::Error ? failed_
+                                                                               : cancelled_;
+  count.fetch_add(task.items(), std::memory_order_relaxed);
+  task.state().settle(outcome);
+}
+
+void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error) noexcept {
+  if (!final_error && task.attempts() <= task.options().retries) {
+    MutexGuard guard(mutex_);
+    if (task.state().unstart()) {
+      task.state().add_reference();
+      queue_.push_back(task);
+      queued_ += task.items();
+      ++retried_;
+      return;  // Whoever ran it asks for the next one now.
+    }
+  }
+  if (!task.state().claim_running()) return;
+  task.forget();
+  task.state().write_error(std::move(error));
+  finished(task, FutureState::Outcome::Error);
+}
+
+void ExecutorCore::withdraw(Task& task) noexcept {
+  TaskPtr held;
+  {
+    MutexGuard guard(mutex_);
+    if (queue_.remove(task)) held.reset(&task);
+    queued_ -= task.items();
+    cancelled_.fetch_add(task.items(), std::memory_order_relaxed);
+  }
+}
+
+bool ExecutorCore::run_here(Task& task) noexcept {
+  TaskPtr held;
+  {
+    MutexGuard guard(mutex_);
+    if (!task.state().start()) return false;
+    if (queue_.remove(task)) held.reset(&task);
+    begin(task);
+  }
+  if (task.options().deadline) clock_.watch(*this, task, *task.options().deadline);
+  place_->run_here(task);
+  return true;
+}
+
+std::vector<TaskPtr> ExecutorCore::all_queued() {
+  std::vector<TaskPtr> all;
+  all.reserve(queue_.size());
+  for (Task* task = queue_.first(); task != nullptr; task = TaskQueue::after(*task)) {
+    task->state().add_reference();
+    all.emplace_back(task);
+  }
+  return all;
+}
+
+void ExecutorCore::set_closed() {
+  closed_ = true;
+  // Whoever is about to sleep, but does not yet, finds another ticket; the others are woken without the mutex.
+  static_cast<void>(work_.announce());
+  static_cast<void>(room_.announce());
+}
+
+std::size_t ExecutorCore::close(Backlog backlog) {
+  check_process();
+  std::vector<TaskPtr> queued;
+  {
+    MutexGuard guard(mutex_);
+    set_closed();
+    if (backlog == Backlog::Cancel) queued = all_queued();
+  }
+  std::size_t cancelled = 0;
+  for (const TaskPtr& task : queued) cancelled += task->state().cancel() ? 1 : 0;
+  work_.wake_all();
+  room_.wake_all();
+  return cancelled;
+}
+
+ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline) {
+  if (WorkerScope::current() == this)
+    throw StateError("a task of the executor " + name() + " shuts it down: it would wait for itself");
+  ShutdownReport report;
+  report.cancelled = close(backlog);
+  if (!place_->join(deadline)) {
+    report.cancelled += close(Backlog::Cancel);
+    report.given_up = place_->give_up();
+  }
+  clock_.stop();
+  return report;
+}
+
+void ExecutorCore::broke(std::exception_ptr reason) noexcept {
+  const ExceptionInfo info = describe_exception(reason);
+  const std::string text =
+      "the initializer of the executor " + name() + " failed: " + info.type_name + ": " + info.what;
+  std::vector<TaskPtr> queued;
+  {
+    MutexGuard guard(mutex_);
+    if (!broken_) broken_ = std::make_exception_ptr(BrokenExecutor(text));
+    set_closed();
+    queued = all_queued();
+  }
+  for (const TaskPtr& task : queued) {
+    if (!task->state().claim_pending()) continue;
+    {
+      MutexGuard guard(mutex_);
+      if (queue_.remove(*task)) task->state().drop_reference();
+      queued_ -= task->items();
+    }
+    task->forget();
+    task->state().write_error(std::make_exception_ptr(BrokenExecutor(text)));
+    finished(*task, FutureState::Outcome::Error);
+  }
+  work_.wake_all();
+  room_.wake_all();
+}
+
+ExecutorCounters ExecutorCore::counters() {
+  ExecutorCounters counters;
+  // What has ended is counted first: nothing ends before it was begun, so that the difference is never negative.
+  counters.done = done_.load(std::memory_order_acquire);
+  counters.failed = failed_.load(std::memory_order_acquire);
+  MutexGuard guard(mutex_);
+  counters.cancelled = cancelled_.load(std::memory_order_acquire);
+  counters.submitted = submitted_;
+  counters.queued = queued_;
+  counters.retried = retried_;
+  counters.running = counters.submitted - counters.queued - counters.done - counters.failed - counters.cancelled;
+  return counters;
+}
+
+WorkerScope::WorkerScope(ExecutorCore& core) noexcept : outer_(std::exchange(t_core_of_worker, &core)) {}
+WorkerScope::~WorkerScope() {
+  t_core_of_worker = outer_;
+}
+ExecutorCore* WorkerScope::current() noexcept {
+  return t_core_of_worker;
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,127 @@
+/// The untyped inside of an executor: the queue of its tasks, its state, its counters.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include <tandem/detail/deadline.hpp>
+#include <tandem/detail/executor_base.hpp>
+#include <tandem/detail/task.hpp>
+#include <tandem/executor_options.hpp>
+
+#include "core/mutex.hpp"
+#include "executor/place.hpp"
+#include "executor/task_clock.hpp"
+#include "executor/task_queue.hpp"
+#include "ipc/futex.hpp"
+
+namespace tandem::detail {
+
+struct DropTask {
+  void operator()(Task* task) const noexcept { task->state().drop_reference(); }
+};
+/// Keeps a task, and with it the state of its result, alive.
+using TaskPtr = std::unique_ptr<Task, DropTask>;
+
+/// One executor. Kept alive by the executor, by its workers and by the results of its maps.
+///
+/// Tasks know their core by a number only (find_executor()), so that the many of them do not count references to it: it
+/// is needed by a task only if that is cancelled, which is seldom.
+class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
+ public:
+  /// Throws std::invalid_argument for options that make no sense.
+  static std::shared_ptr<ExecutorCore> make(ExecutorOptions options, std::unique_ptr<Place> place);
+  ~ExecutorCore();
+
+  // For the executor.
+  void submit(Task& task);
+  /// Gives how many tasks were cancelled.
+  std::size_t close(Backlog backlog);
+  ShutdownReport shutdown(Backlog backlog, const Deadline& deadline);
+  ExecutorCounters counters();
+  std::vector<WorkerInfo> workers() const { return place_->workers(); }
+  const ExecutorOptions& options() const noexcept { return options_; }
+  std::size_t worker_limit() const noexcept { return *options_.workers; }
+  /// "Executor-3", or the option.
+  const std::string& name() const noexcept { return options_.name_prefix; }
+  std::uint64_t id() const noexcept { return id_; }
+  /// Throws StateError in a process that was forked off the executor's.
+  void check_process() const;
+  bool in_own_process() const noexcept;
+
+  // For places.
+  /// The next task, now running; waits for one. Null when the executor is closed and has none left, and for ever then,
+  /// unless one that is running is to be tried again; or when the deadline has passed.
+  TaskPtr next(const Deadline& deadline);
+  /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
+  void finished(Task& task, FutureState::Outcome outcome) noexcept;
+  /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
+  /// no other attempt in any case.
+  void failed(Task& task, std::exception_ptr error, bool final_error = false) noexcept;
+  /// The initializer of a worker failed: all that is not begun, and all that will come, fails.
+  void broke(std::exception_ptr reason) noexcept;
+
+  // For tasks.
+  /// A pending task was claimed by who cancels it.
+  void withdraw(Task& task) noexcept;
+  void stop(Task& task, Place::Why why) noexcept { place_->stop(task, why); }
+  bool run_here(Task& task) noexcept;
+
+ private:
+  ExecutorCore(ExecutorOptions options, std::unique_ptr<Place> place);
+  void wait_for_room();
+  /// Takes the place of a task among those that run, and starts its clock.
+  void begin(Task& task) TANDEM_REQUIRES(mutex_);
+  std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
+  /// To be followed by wake_all() on both points.
+  void set_closed() TANDEM_REQUIRES(mutex_);
+  void check_open() const TANDEM_REQUIRES(mutex_);
+
+  const std::uint64_t id_;
+  const std::uint32_t fork_generation_;
+  ExecutorOptions options_;
+  const std::unique_ptr<Place> place_;
+  TaskClock clock_;
+
+  Mutex mutex_;
+  TaskQueue queue_ TANDEM_GUARDED_BY(mutex_);
+  // Prepared and announced under the mutex, slept on and woken without it.
+  WaitPoint work_{};                                   // For a task.
+  WaitPoint room_{};                                   // For room in the backlog.
+  std::size_t waiting_ TANDEM_GUARDED_BY(mutex_) = 0;  // Workers that wait for a task.
+  std::uint64_t submitted_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::uint64_t queued_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::uint64_t retried_ TANDEM_GUARDED_BY(mutex_) = 0;
+  bool closed_ TANDEM_GUARDED_BY(mutex_) = false;
+  std::exception_ptr broken_ TANDEM_GUARDED_BY(mutex_);
+
+  // Apart from what submitters write. Counters only.
+  alignas(64) std::atomic<std::uint64_t> done_{0};
+  std::atomic<std::uint64_t> failed_{0};
+  std::atomic<std::uint64_t> cancelled_{0};
+};
+
+/// In a thread that runs tasks of a core: while it lives, those of this core can be run here. Owner.
+class WorkerScope {
+ public:
+  explicit WorkerScope(ExecutorCore& core) noexcept;
+  ~WorkerScope();
+  WorkerScope(const WorkerScope&) = delete;
+  WorkerScope& operator=(const WorkerScope&) = delete;
+  /// The core whose task the calling thread runs; null if it runs none.
+  static ExecutorCore* current() noexcept;
+
+ private:
+  ExecutorCore* const outer_;
+};
+
+// What a state needs of the core that its task belongs to, if that is still there.
+void withdraw_task(Task& task) noexcept;
+void stop_task(Task& task) noexcept;
+bool run_task_here(Task& task) noexcept;
+
+}  // namespace tandem::detail

@@ -1,0 +1,54 @@
+/// Where tasks run: the one interface between an executor and the workers behind it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <tandem/detail/deadline.hpp>
+#include <tandem/detail/task.hpp>
+#include <tandem/executor_options.hpp>
+
+namespace tandem::detail {
+
+class ExecutorCore;
+
+/// Workers that take tasks from an ExecutorCore: threads, processes, other machines.
+///
+/// The core has the queue; a place takes from it (ExecutorCore::next(), try_next()) when it has a worker that is free,
+/// so that a task whose turn has not come can be cancelled for nothing. A task that it took is in state running; what
+/// came of it the place says once: after state().claim_running() by core.finished(), which settles, or by
+/// core.failed(), which begins another attempt or settles. LocalTask::run() does that itself. Whatever runs in the
+/// place's own threads holds the core by a shared_ptr.
+///
+/// Threads: every member may be called from any thread. None is called with the mutex of the core held.
+class Place {
+ public:
+  virtual ~Place() = default;
+
+  /// Called once, before any other. What can be refused is refused here, before any side effect.
+  virtual void open(std::shared_ptr<ExecutorCore> core) = 0;
+  /// Throws std::invalid_argument for what a task here cannot have, as a limit that cannot be kept.
+  virtual void check(const TaskOptions& options) const = 0;
+  /// There are more tasks than workers that wait for one: called after a submit. Starts a worker if there may be
+  /// another one. Throws std::system_error if there is none at all and none can be started.
+  virtual void more_work() = 0;
+  /// Why stop() is called.
+  enum class Why { Cancelled, Deadline, ShutDown };
+  /// Ends a running task: settles it with the error that `why` stands for, unless it is settled by now, and sees to it
+  /// that its worker gets free.
+  virtual void stop(Task& task, Why why) noexcept = 0;
+  /// Waits until every worker is gone, once the core is closed; false if the deadline passes.
+  virtual bool join(const Deadline& deadline) = 0;
+  /// Behind a join() that took too long: stops all that is running, and says what that was.
+  virtual std::vector<GivenUpTask> give_up() = 0;
+  /// Who is there.
+  virtual std::vector<WorkerInfo> workers() const = 0;
+  /// Runs a task that is in state running, in the calling thread, which is inside of a task of this core (see
+  /// WorkerScope): so that a task can wait for another one in a full pool. Only threads are asked.
+  virtual void run_here(Task& task) noexcept = 0;
+};
+
+}  // namespace tandem::detail

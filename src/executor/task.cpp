@@ -1,0 +1,35 @@
+#include <tandem/detail/task.hpp>
+
+#include "executor/executor_core.hpp"
+#include "executor/executors.hpp"
+#include "thread/body_name.hpp"
+
+namespace tandem::detail {
+
+std::string Task::name() const {
+  if (options_ != nullptr && !options_->name.empty()) return options_->name;
+  std::string name = function_ != nullptr ? function_name(function_) : class_name(callable_type());
+  return name.empty() ? "task" : name;
+}
+
+void LocalTask::finished(ExecutorCore& core, Task& task, FutureState::Outcome outcome) noexcept {
+  core.finished(task, outcome);
+}
+void LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept {
+  core.failed(task, std::move(error));
+}
+
+void withdraw_task(Task& task) noexcept {
+  if (const std::shared_ptr<ExecutorCore> core = find_executor(task.executor())) core->withdraw(task);
+  task.forget();
+}
+void stop_task(Task& task) noexcept {
+  const std::shared_ptr<ExecutorCore> core = find_executor(task.executor());
+  if (core != nullptr && core->in_own_process()) core->stop(task, Place::Why::Cancelled);
+}
+bool run_task_here(Task& task) noexcept {
+  ExecutorCore* const core = WorkerScope::current();
+  return core != nullptr && core->id() == task.executor() && core->run_here(task);
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,32 @@
+/// Tells when running tasks have passed their deadlines.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include <tandem/detail/task.hpp>
+
+namespace tandem::detail {
+
+class ExecutorCore;
+
+/// One for each executor. Has a thread from the first task with a deadline on. Owner.
+class TaskClock {
+ public:
+  TaskClock();
+  ~TaskClock() { stop(); }
+  TaskClock(const TaskClock&) = delete;
+  TaskClock& operator=(const TaskClock&) = delete;
+
+  /// Has core.stop(task, Deadline) called when the time is over, unless the task is done by then or in another attempt.
+  void watch(ExecutorCore& core, Task& task, std::chrono::nanoseconds time);
+  /// Ends the thread; nothing is told any more.
+  void stop() noexcept;
+
+ private:
+  struct Inside;  // The thread's too: what it tells may destroy the core, and this with it.
+  const std::shared_ptr<Inside> inside_;
+};
+
+}  // namespace tandem::detail

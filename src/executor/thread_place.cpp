@@ -1,0 +1,137 @@
+#include "executor/thread_place.hpp"
+
+#include <unistd.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <tandem/error.hpp>
+
+#include "executor/executor_core.hpp"
+
+namespace tandem::detail {
+
+void ThreadPlace::open(std::shared_ptr<ExecutorCore> core) {
+  core_ = core;
+  limit_ = core->worker_limit();
+}
+
+void ThreadPlace::check(const TaskOptions& options) const {
+  if (options.memory_limit_bytes)
+    throw std::invalid_argument("a thread cannot have a memory limit of its own: use a ProcessExecutor");
+  if (options.cpu_time_limit)
+    throw std::invalid_argument("a thread cannot be ended by a CPU time limit: use a ProcessExecutor");
+}
+
+void ThreadPlace::more_work() {
+  if (complete_.load(std::memory_order_relaxed)) return;
+  MutexGuard guard(mutex_);
+  if (workers_.size() >= limit_) return;
+  try {
+    start_worker();
+  } catch (...) {
+    if (workers_.empty()) throw;  // Otherwise those that there are will do.
+  }
+}
+
+void ThreadPlace::start_worker() {
+  const std::shared_ptr<ExecutorCore> core = core_.lock();
+  ThreadOptions options{.name = core->name() + "-" + std::to_string(workers_.size()), .daemon = false};
+  options.gil = core->options().gil;
+  Worker& worker = workers_.emplace_back();
+  try {
+    worker.thread.emplace(std::move(options), [this, &worker, core] { run(worker, core); });
+    worker.thread->start();
+  } catch (...) {
+    workers_.pop_back();
+    throw;
+  }
+  if (workers_.size() == limit_) complete_.store(true, std::memory_order_relaxed);
+}
+
+void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
+  if (initializer_) {
+    try {
+      initializer_();
+    } catch (...) {
+      core->broke(std::current_exception());
+      return;
+    }
+  }
+  WorkerScope scope(*core);
+  while (const TaskPtr task = core->next(Deadline::never())) {
+    self.current.store(task.get());
+    static_cast<LocalTask&>(*task).run(*core);
+    forget_current(self);
+    checkpoint();
+  }
+}
+
+void ThreadPlace::forget_current(Worker& self) noexcept {
+  self.current.store(nullptr);
+  if (looking_.load() != 0) MutexGuard wait_for_those_who_look(mutex_);
+}
+
+template <class See>
+void ThreadPlace::each_current(See see) const {
+  MutexGuard guard(mutex_);
+  looking_.fetch_add(1);
+  for (const Worker& worker : workers_) see(worker, worker.current.load());
+  looking_.fetch_sub(1);
+}
+
+void ThreadPlace::run_here(Task& task) noexcept {
+  static_cast<LocalTask&>(task).run(*WorkerScope::current());
+}
+
+void ThreadPlace::stop(Task& task, Why why) noexcept {
+  const std::shared_ptr<ExecutorCore> core = core_.lock();
+  if (!task.state().claim_running()) return;
+  if (why == Why::Deadline) {
+    task.state().write_error(
+        std::make_exception_ptr(DeadlineExceeded("the task " + task.name() + " ran for longer than its deadline")));
+  } else if (why == Why::ShutDown) {
+    task.state().write_error(std::make_exception_ptr(
+        ExecutorShutDown("the task " + task.name() + " was running when its executor gave up")));
+  }
+  core->finished(task, why == Why::Cancelled ? FutureState::Outcome::Cancelled : FutureState::Outcome::Error);
+  task.request_stop();
+}
+
+bool ThreadPlace::join(const Deadline& deadline) {
+  // None is added: the core is closed. They are not held by the mutex, for who looks at them meanwhile.
+  std::vector<Thread*> threads;
+  {
+    MutexGuard guard(mutex_);
+    for (Worker& worker : workers_) threads.push_back(&*worker.thread);
+  }
+  for (Thread* const thread : threads)
+    if (!thread->join_for(deadline.left(std::chrono::hours(24 * 365)))) return false;
+  return true;
+}
+
+std::vector<GivenUpTask> ThreadPlace::give_up() {
+  std::vector<GivenUpTask> given_up;
+  std::vector<TaskPtr> running;
+  each_current([&](const Worker& worker, Task* task) {
+    if (task == nullptr || !task->state().running()) return;
+    given_up.push_back({task->name(), worker.thread->name()});
+    task->state().add_reference();
+    running.emplace_back(task);
+  });
+  for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
+  return given_up;
+}
+
+std::vector<WorkerInfo> ThreadPlace::workers() const {
+  std::vector<WorkerInfo> all;
+  each_current([&](const Worker& worker, const Task* task) {
+    if (!worker.thread->is_alive()) return;
+    all.push_back({worker.thread->name(), ::getpid(), worker.thread->native_id().value_or(0),
+                   task != nullptr ? task->name() : std::string()});
+  });
+  return all;
+}
+
+}  // namespace tandem::detail
