@@ -31,29 +31,36 @@ namespace tandem {
 /// destroyed early, what nobody has begun is cancelled and what is running is asked to stop.
 template <class R>
 class MapResults {
+  class Iterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = R;
+    using difference_type = std::ptrdiff_t;
+
+    explicit Iterator(MapResults& results) : results_(&results) { results_->find(); }
+    decltype(auto) operator*() const noexcept { return results_->chunk_.values[results_->value_]; }
+    Iterator& operator++() {
+      results_->drop();
+      results_->find();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) noexcept { return it.at_end(); }
+
+   private:
+    bool at_end() const noexcept { return results_->value_ == results_->run_end_; }
+    MapResults* results_;
+  };
+
  public:
   /// Waits for the next result; empty at the end. Throws what the call for this item threw, and goes on with the next
   /// item when called again; what reading the input threw, after the results of all that was read; DeadlineExceeded if
   /// MapOptions::timeout is over, and then this is the end.
   std::optional<R> next() {
-    for (;;) {
-      if (failure_ < chunk_.failures.size() && chunk_.failures[failure_].item == item_) {
-        ++item_;
-        std::rethrow_exception(std::move(chunk_.failures[failure_++].error));
-      }
-      if (value_ < chunk_.values.size()) {
-        ++item_;
-        return std::optional<R>(std::move(chunk_.values[value_++]));
-      }
-      if (run_ == nullptr) return std::nullopt;
-      chunk_ = {};
-      value_ = failure_ = item_ = 0;
-      std::optional<detail::ChunkResult<R>> chunk = run_->next();
-      if (!chunk) return std::nullopt;
-      chunk_ = std::move(*chunk);
-    }
+    if (value_ == run_end_ && !refill()) return std::nullopt;
+    return std::optional<R>(std::move(chunk_.values[value_++]));
   }
-  auto begin() { return detail::NextIterator<MapResults>(*this); }
+  Iterator begin() { return Iterator(*this); }
   std::default_sentinel_t end() const noexcept { return {}; }
   /// Reads all that is left. Throws the first failure.
   std::vector<R> to_vector() {
@@ -65,15 +72,48 @@ class MapResults {
   void close() {
     run_.reset();
     chunk_ = {};
+    value_ = run_end_ = failure_ = 0;
   }
 
   /// For map().
   explicit MapResults(std::unique_ptr<detail::MapRun<R>> run) : run_(std::move(run)) {}
 
  private:
+  void find() {
+    if (value_ == run_end_) refill();
+  }
+  void drop() {
+    // Nothing is kept of a result that was given.
+    if constexpr (!std::is_trivially_destructible_v<R>) static_cast<void>(R(std::move(chunk_.values[value_])));
+    ++value_;
+  }
+  /// Goes to the next result; false at the end. Throws the failure that comes before it.
+  bool refill() {
+    while (value_ == run_end_) {
+      if (failure_ < chunk_.failures.size()) {
+        const std::exception_ptr error = std::move(chunk_.failures[failure_++].error);
+        find_run_end();
+        std::rethrow_exception(error);
+      }
+      if (run_ == nullptr) return false;
+      value_ = run_end_ = failure_ = 0;
+      run_->take_back(std::exchange(chunk_, {}));
+      std::optional<detail::ChunkResult<R>> chunk = run_->next();
+      if (!chunk) return false;
+      chunk_ = std::move(*chunk);
+      find_run_end();
+    }
+    return true;
+  }
+  void find_run_end() noexcept {
+    run_end_ = failure_ < chunk_.failures.size() ? chunk_.failures[failure_].item - failure_ : chunk_.values.size();
+  }
+
   std::unique_ptr<detail::MapRun<R>> run_;
   detail::ChunkResult<R> chunk_;
-  std::size_t value_ = 0, failure_ = 0, item_ = 0;  // What was read of the chunk.
+  std::size_t value_ = 0;    // The next of its values,
+  std::size_t run_end_ = 0;  // the end of those that come before the next failure,
+  std::size_t failure_ = 0;  // and that failure.
 };
 
 /// What executors have in common that does not depend on where they run. Owner: move-only; its destructor is

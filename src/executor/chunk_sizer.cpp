@@ -6,8 +6,6 @@
 namespace tandem::detail {
 namespace {
 
-// What a task costs is some microseconds in processes: small beside this.
-constexpr double kTaskNanoseconds = 1e6;
 // So that one measurement that came out much too small does not put all the rest into one task.
 constexpr std::size_t kMostGrowth = 8;
 // Tasks for each worker: one that runs, one that waits behind it, and one that the reader is busy with.
@@ -15,8 +13,8 @@ constexpr std::size_t kTasksForEach = 3;
 
 }  // namespace
 
-ChunkSizer::ChunkSizer(const MapOptions& options, std::size_t workers)
-    : given_(options.chunk_size), window_items_(options.window_items), workers_(workers) {
+ChunkSizer::ChunkSizer(const MapOptions& options, std::size_t workers, std::chrono::nanoseconds task_time)
+    : given_(options.chunk_size), window_items_(options.window_items), workers_(workers), task_time_(task_time) {
   if (given_ == std::size_t{0}) throw std::invalid_argument("a chunk of 0 items does nothing: it must have at least 1");
   if (window_items_ == std::size_t{0})
     throw std::invalid_argument("a window of 0 items lets nothing through: it must have at least 1");
@@ -36,7 +34,8 @@ std::size_t ChunkSizer::next(std::size_t tasks_in_flight, std::size_t items_in_f
 
 void ChunkSizer::measured(std::size_t items, std::chrono::nanoseconds time) {
   const double each = std::max(1.0, static_cast<double>(time.count())) / static_cast<double>(items);
-  const double wanted = std::clamp(kTaskNanoseconds / each, 1.0, static_cast<double>(items * kMostGrowth));
+  const double wanted =
+      std::clamp(static_cast<double>(task_time_.count()) / each, 1.0, static_cast<double>(items * kMostGrowth));
   found_ = static_cast<std::size_t>(wanted);
 }
 

@@ -34,10 +34,16 @@ struct ChunkResult<void> {
   std::chrono::nanoseconds time{};
 };
 
-/// Calls `fn` for each item, an argument tuple. The failure of one item does not stop the others.
+/// The same for tasks of this process, whose buffers are used again and again: touching new memory costs more than what
+/// small items do.
+template <class R, class Item>
+struct LocalChunk : ChunkResult<R> {
+  std::vector<Item> items;  ///< Argument tuples.
+};
+
+/// Calls `fn` for each item. The failure of one does not stop the others.
 template <class R, class F, class Item>
-ChunkResult<R> run_chunk(const F& fn, std::vector<Item>& items) {
-  ChunkResult<R> result;
+void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result) {
   const auto begun = std::chrono::steady_clock::now();
   if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
   for (std::size_t at = 0; at < items.size(); ++at) {
@@ -52,7 +58,6 @@ ChunkResult<R> run_chunk(const F& fn, std::vector<Item>& items) {
     }
   }
   result.time = std::chrono::steady_clock::now() - begun;
-  return result;
 }
 
 }  // namespace tandem::detail

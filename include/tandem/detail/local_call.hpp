@@ -1,6 +1,7 @@
 /// Calls that are made in this process: nothing of them is turned into bytes.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <exception>
 #include <functional>
@@ -135,9 +136,21 @@ struct LocalCalls {
   static Shared<F> share(F fn) {
     return std::make_shared<const F>(std::move(fn));
   }
+  /// How long a task of a map() shall take: enough to make what a task costs small beside it.
+  static constexpr std::chrono::microseconds kChunkTime{200};
+  /// What the call that make_chunk() makes gives: a ChunkResult<R>, and the items for the next chunk if it keeps them.
+  template <class R, class Item>
+  using Chunk = LocalChunk<R, Item>;
+  /// `chunk` has the items, and room for the results.
   template <class R, class F, class Item>
-  static auto* make_chunk(const Shared<F>& fn, std::vector<Item> items) {
-    return make([fn](std::vector<Item> mine) { return run_chunk<R>(*fn, mine); }, std::move(items));
+  static auto* make_chunk(const Shared<F>& fn, Chunk<R, Item> chunk) {
+    return make(
+        [fn](Chunk<R, Item> mine) {
+          run_chunk<R>(*fn, mine.items, mine);
+          mine.items.clear();
+          return mine;
+        },
+        std::move(chunk));
   }
 };
 

@@ -25,13 +25,13 @@
 
 namespace tandem::detail {
 
-/// How many items the next task of a map gets. Found while running: so many that it takes about a millisecond, which
-/// makes what a task costs small beside what it does, and fewer at the end of an input of known length, so that the
+/// How many items the next task of a map gets. Found while running: so many that it takes about a given
+/// time, and fewer at the end of an input of known length, so that the
 /// workers end together.
 class ChunkSizer {
  public:
   /// Throws std::invalid_argument for a chunk or a window of no items.
-  ChunkSizer(const MapOptions& options, std::size_t workers);
+  ChunkSizer(const MapOptions& options, std::size_t workers, std::chrono::nanoseconds task_time);
 
   /// 0 if nothing is to be read before another result was taken. `left` is how much input there is, if that is known.
   std::size_t next(std::size_t tasks_in_flight, std::size_t items_in_flight, std::optional<std::size_t> left) const;
@@ -42,6 +42,7 @@ class ChunkSizer {
   const std::optional<std::size_t> given_;
   const std::optional<std::size_t> window_items_;
   const std::size_t workers_;
+  const std::chrono::nanoseconds task_time_;
   std::size_t found_ = 1;
 };
 
@@ -60,24 +61,29 @@ class ZippedInput {
       return std::nullopt;
     }
   }
-  std::optional<Item> read() {
-    if (!places_) {
-      std::apply([this](auto&... views) { places_.emplace(std::ranges::begin(views)...); }, views_);
-    } else {
-      std::apply([](auto&... places) { (static_cast<void>(++places), ...); }, *places_);
-    }
-    if (at_end(std::index_sequence_for<Views...>())) return std::nullopt;
-    ++read_;
-    return std::apply([](auto&... places) { return std::optional<Item>(std::in_place, *places...); }, *places_);
+  /// Appends up to `count` items; false if there was no other one. What reading throws passes, behind the items read.
+  bool read(std::vector<Item>& items, std::size_t count) {
+    return read(items, count, std::index_sequence_for<Views...>());
   }
 
  private:
   template <std::size_t... I>
-  bool at_end(std::index_sequence<I...>) {
-    return ((std::get<I>(*places_) == std::ranges::end(std::get<I>(views_))) || ...);
+  bool read(std::vector<Item>& items, std::size_t count, std::index_sequence<I...>) {
+    if (!places_) places_.emplace(std::ranges::begin(std::get<I>(views_))...);
+    auto& places = *places_;
+    for (; count > 0; --count) {
+      // Not beyond the last item that is wanted: the next one of a generator may take its time.
+      if (std::exchange(given_, false)) (static_cast<void>(++std::get<I>(places)), ...);
+      if (((std::get<I>(places) == std::ranges::end(std::get<I>(views_))) || ...)) return false;
+      items.emplace_back(*std::get<I>(places)...);
+      given_ = true;
+      ++read_;
+    }
+    return true;
   }
   std::tuple<Views...> views_;
   std::optional<std::tuple<std::ranges::iterator_t<Views>...>> places_;
+  bool given_ = false;  // Whether the item at the places was read.
   std::size_t read_ = 0;
 };
 
@@ -88,10 +94,11 @@ class TupleInput {
   using Item = std::ranges::range_value_t<View>;
   explicit TupleInput(View view) : input_(std::move(view)) {}
   std::optional<std::size_t> left() { return input_.left(); }
-  std::optional<Item> read() {
-    std::optional<std::tuple<Item>> item = input_.read();
-    if (!item) return std::nullopt;
-    return std::optional<Item>(std::get<0>(std::move(*item)));
+  bool read(std::vector<Item>& items, std::size_t count) {
+    std::vector<std::tuple<Item>> read;
+    const bool more = input_.read(read, count);
+    for (std::tuple<Item>& item : read) items.push_back(std::get<0>(std::move(item)));
+    return more;
   }
 
  private:
@@ -105,18 +112,20 @@ class MapRun {
   virtual ~MapRun() = default;
   /// Waits for the next task's results; empty at the end.
   virtual std::optional<ChunkResult<R>> next() = 0;
+  /// Takes a result that was read to its end, for its memory.
+  virtual void take_back(ChunkResult<R> result) noexcept = 0;
 };
 
 template <class Calls, class R, class F, class Input, bool kOrdered>
 class MapRunOf final : public MapRun<R> {
   using Item = typename Input::Item;
-  using Chunk = Future<ChunkResult<R>>;
+  using Chunk = typename Calls::template Chunk<R, Item>;
 
  public:
   MapRunOf(std::shared_ptr<ExecutorCore> core, const MapOptions& options, F fn, Input input)
       : core_(std::move(core)),
         task_(options.task),
-        sizer_(options, worker_limit(*core_)),
+        sizer_(options, worker_limit(*core_), Calls::kChunkTime),
         deadline_(options.timeout ? Deadline::after(*options.timeout) : Deadline::never()),
         fn_(Calls::share(std::move(fn))),
         input_(std::move(input)) {
@@ -132,18 +141,24 @@ class MapRunOf final : public MapRun<R> {
     const auto found = wait_for_next();
     const std::size_t items = found->second.items;
     items_in_flight_ -= items;
-    Chunk chunk = std::move(found->second.future);
+    Future<Chunk> future = std::move(found->second.future);
     in_flight_.erase(found);
-    if (chunk.status() != FutureStatus::Finished) return failed(chunk, items);
-    ChunkResult<R> result = std::move(chunk).get();
-    sizer_.measured(items, result.time);
+    if (future.status() != FutureStatus::Finished) return failed(future, items);
+    Chunk chunk = std::move(future).get();
+    sizer_.measured(items, chunk.time);
+    if constexpr (requires { chunk.items; }) spare_items_.push_back(std::move(chunk.items));
     fill();
-    return result;
+    return static_cast<ChunkResult<R>&&>(chunk);
+  }
+  void take_back(ChunkResult<R> result) noexcept override {
+    result.failures.clear();
+    if constexpr (!std::is_void_v<R>) result.values.clear();
+    spare_result_ = std::move(result);
   }
 
  private:
   struct InFlight {
-    Chunk future;
+    Future<Chunk> future;
     std::size_t items;
   };
   using Place = typename std::map<std::size_t, InFlight>::iterator;
@@ -163,7 +178,7 @@ class MapRunOf final : public MapRun<R> {
     throw DeadlineExceeded("map() was not done in time");
   }
   /// A chunk as a whole has no results: each of its items fails for that reason.
-  std::optional<ChunkResult<R>> failed(const Chunk& chunk, std::size_t items) {
+  std::optional<ChunkResult<R>> failed(const Future<Chunk>& chunk, std::size_t items) {
     fill();
     ChunkResult<R> result;
     for (std::size_t item = 0; item < items; ++item) result.failures.push_back({item, chunk.exception()});
@@ -174,11 +189,14 @@ class MapRunOf final : public MapRun<R> {
     while (!input_ended_) {
       const std::size_t wanted = sizer_.next(in_flight_.size(), items_in_flight_, left());
       if (wanted == 0) return;
+      Chunk chunk;
       std::vector<Item> items = read(wanted);
       if (items.empty()) return;
       const std::size_t count = items.size();
-      Chunk future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
-                                 Calls::template make_chunk<R>(fn_, std::move(items)));
+      chunk.items = std::move(items);
+      static_cast<ChunkResult<R>&>(chunk) = std::exchange(spare_result_, {});
+      Future<Chunk> future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
+                                         Calls::template make_chunk<R>(fn_, std::move(chunk)));
       const Place placed = in_flight_.emplace(next_number_++, InFlight{std::move(future), count}).first;
       items_in_flight_ += count;
       if constexpr (!kOrdered) completions_.watch(placed->second.future.state(), placed->first);
@@ -186,16 +204,12 @@ class MapRunOf final : public MapRun<R> {
   }
   std::vector<Item> read(std::size_t wanted) {
     std::vector<Item> items;
-    if (wanted <= kReserved) items.reserve(wanted);
+    if (!spare_items_.empty()) {
+      items = std::move(spare_items_.back());
+      spare_items_.pop_back();
+    }
     try {
-      while (items.size() < wanted) {
-        std::optional<Item> item = input_.read();
-        if (!item) {
-          input_ended_ = true;
-          break;
-        }
-        items.push_back(std::move(*item));
-      }
+      input_ended_ = !input_.read(items, wanted);
     } catch (...) {
       input_ended_ = true;
       input_error_ = std::current_exception();
@@ -210,8 +224,6 @@ class MapRunOf final : public MapRun<R> {
     items_in_flight_ = 0;
   }
 
-  static constexpr std::size_t kReserved = std::size_t{1} << 20;
-
   std::shared_ptr<ExecutorCore> core_;
   std::optional<TaskOptions> task_;
   ChunkSizer sizer_;
@@ -223,6 +235,8 @@ class MapRunOf final : public MapRun<R> {
   std::map<std::size_t, InFlight> in_flight_;  // By the order of the input.
   std::size_t next_number_ = 0;
   std::size_t items_in_flight_ = 0;
+  std::vector<std::vector<Item>> spare_items_;
+  ChunkResult<R> spare_result_;
   Completions completions_;  // Last: destroyed first, it lets go of the futures.
 };
 
