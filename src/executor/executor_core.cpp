@@ -1,5 +1,6 @@
 #include "executor/executor_core.hpp"
 
+#include <climits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -18,7 +19,7 @@ namespace {
 // More than any machine runs at once; what is larger is a negative number that was turned into an unsigned one.
 constexpr std::size_t kMostWorkers = 65536;
 
-thread_local ExecutorCore* t_core_of_worker = nullptr;
+thread_local WorkerScope* t_worker = nullptr;
 
 ExecutorOptions checked(ExecutorOptions options, std::uint64_t id) {
   if (!options.workers) options.workers = cpu_count();
@@ -68,9 +69,10 @@ void ExecutorCore::check_process() const {
   if (!in_own_process())
     throw StateError("the executor " + name() + " belongs to the process that this one was forked off");
 }
-void ExecutorCore::check_open() const {
+void ExecutorCore::refuse() {
+  MutexGuard guard(mutex_);
   if (broken_) std::rethrow_exception(broken_);
-  if (closed_) throw ExecutorShutDown("the executor " + name() + " was shut down: it takes no more tasks");
+  throw ExecutorShutDown("the executor " + name() + " was shut down: it takes no more tasks");
 }
 
 void ExecutorCore::submit(Task& task) {
@@ -83,28 +85,77 @@ void ExecutorCore::submit(Task& task) {
   if (task.options_->retries > 0 && !task.repeatable())
     throw std::invalid_argument("a task whose callable or arguments cannot be copied cannot be tried again");
   task.executor_ = id_;
-  bool wake = false, more_work = false;
   if (options_.backlog_limit && WorkerScope::current() != this) wait_for_room();
+  if (!open_.load(std::memory_order_relaxed)) refuse();
+  task.state().add_reference();
+  task.next_ = inbox_.load(std::memory_order_relaxed);
+  while (!inbox_.compare_exchange_weak(task.next_, &task, std::memory_order_seq_cst, std::memory_order_relaxed))
+    continue;
+  if (sleeping_.load(std::memory_order_seq_cst)) ring();
+  if (!open_.load(std::memory_order_seq_cst) && take_back(task)) refuse();
+  if (growing_.load(std::memory_order_relaxed)) grow(task);
+}
+
+bool ExecutorCore::take_back(Task& task) noexcept {
+  if (!task.state().claim_pending()) return false;
+  TaskPtr held;
   {
     MutexGuard guard(mutex_);
-    check_open();
-    task.state().add_reference();
-    queue_.push_back(task);
-    submitted_ += task.items();
-    queued_ += task.items();
-    wake = work_.announce();
-    more_work = queue_.size() > waiting_;
+    take_in();
+    if (queue_.remove(task)) held.reset(&task);
+    queued_ -= task.items();
+    submitted_ -= task.items();
   }
-  if (wake) work_.wake_one();
-  if (!more_work) return;
+  task.forget();
+  task.state().settle(FutureState::Outcome::Cancelled);
+  return true;
+}
+
+void ExecutorCore::grow(Task& task) {
+  {
+    MutexGuard guard(mutex_);
+    take_in();
+    if (queue_.size() <= static_cast<std::size_t>(free_workers_.load(std::memory_order_relaxed))) return;
+  }
   try {
-    place_->more_work();
+    growing_.store(place_->more_work(), std::memory_order_relaxed);
   } catch (...) {
-    if (!task.state().claim_pending()) return;  // Somebody was there to begin it after all.
-    withdraw(task);
-    task.state().settle_error(std::current_exception());
-    throw;
+    if (take_back(task)) throw;  // Otherwise somebody was there to begin it after all.
   }
+}
+
+void ExecutorCore::take_in() {
+  Task* latest = inbox_.exchange(nullptr, std::memory_order_seq_cst);
+  Task* first = nullptr;
+  while (latest != nullptr) {
+    Task* const before = latest->next_;
+    latest->next_ = first;
+    first = latest;
+    latest = before;
+  }
+  while (first != nullptr) {
+    Task* const task = first;
+    first = task->next_;
+    queue_.push_back(*task);
+    submitted_ += task->items();
+    queued_ += task->items();
+  }
+}
+
+void ExecutorCore::ring() noexcept {
+  if (!sleeping_.exchange(false, std::memory_order_seq_cst)) return;
+  bell_.fetch_add(1, std::memory_order_relaxed);
+  futex_wake(bell_, 1);
+}
+
+void ExecutorCore::wake_all() noexcept {
+  bell_.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake(bell_, INT_MAX);
+  {
+    MutexGuard guard(mutex_);
+    static_cast<void>(room_.announce());
+  }
+  room_.wake_all();
 }
 
 void ExecutorCore::wait_for_room() {
@@ -113,7 +164,8 @@ void ExecutorCore::wait_for_room() {
     WaitPoint::Ticket ticket = 0;
     {
       MutexGuard guard(mutex_);
-      check_open();
+      take_in();
+      if (!open_.load(std::memory_order_relaxed)) return;  // Refused by the caller.
       if (queue_.size() < *options_.backlog_limit) {
         if (slept) room_.resume();
         return;
@@ -131,32 +183,47 @@ void ExecutorCore::wait_for_room() {
 TaskPtr ExecutorCore::next(const Deadline& deadline) {
   for (bool slept = false;; slept = true) {
     TaskPtr task;
-    WaitPoint::Ticket ticket = 0;
-    bool wake_worker = false, wake_submitter = false;
+    std::uint32_t ticket = 0;
+    bool more = false, wake_submitter = false;
     {
       MutexGuard guard(mutex_);
       if (slept) --waiting_;
+      if (queue_.empty()) take_in();
       task.reset(queue_.pop_front());
       if (task == nullptr) {
-        if (closed_ || deadline.passed()) return nullptr;
-        ticket = work_.prepare();
+        if (deadline.passed()) return nullptr;
+        ticket = bell_.load(std::memory_order_relaxed);
+        sleeping_.store(true, std::memory_order_seq_cst);
+        if (inbox_.load(std::memory_order_seq_cst) == nullptr && !open_.load(std::memory_order_seq_cst)) return nullptr;
         ++waiting_;
       } else {
-        if (task->state().start()) begin(*task);
-        wake_worker = slept && !queue_.empty() && work_.pass_on();
+        if (task->state().start()) {
+          begin(*task);
+          free_workers_.fetch_sub(1, std::memory_order_relaxed);
+        }
+        // Who has slept was woken for all that sleep; the next one is woken by it, or by the next task.
+        more = slept && waiting_ > 0 &&
+               (sleeping_.store(true, std::memory_order_seq_cst),
+                !queue_.empty() || inbox_.load(std::memory_order_seq_cst) != nullptr);
         wake_submitter = options_.backlog_limit && room_.announce();
       }
     }
-    if (wake_worker) work_.wake_one();
+    if (more) ring();
     if (wake_submitter) room_.wake_one();
     if (task == nullptr) {
-      BlockingSection blocking;
-      work_.sleep(ticket, deadline);
+      wait_for_task(ticket, deadline);
     } else if (task->state().running()) {
       if (task->options().deadline) clock_.watch(*this, *task, *task->options().deadline);
       return task;
     }
   }
+}
+
+void ExecutorCore::wait_for_task(std::uint32_t ticket, const Deadline& deadline) {
+  const auto work_to_do = [this] { return inbox_.load(std::memory_order_relaxed) != nullptr; };
+  BlockingSection blocking;
+  if (spin_briefly(work_to_do)) return;
+  futex_wait(bell_, ticket, deadline);
 }
 
 void ExecutorCore::begin(Task& task) {
@@ -169,6 +236,9 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
                                       : outcome == FutureState::Outcome::Error ? failed_
                                                                                : cancelled_;
   count.fetch_add(task.items(), std::memory_order_relaxed);
+  // The worker comes back at once: who waited for this result needs no other worker for the next task. Not if it may be
+  // long in a callback.
+  if (!task.state().has_continuations()) WorkerScope::free_of(task);
   task.state().settle(outcome);
 }
 
@@ -193,6 +263,7 @@ void ExecutorCore::withdraw(Task& task) noexcept {
   TaskPtr held;
   {
     MutexGuard guard(mutex_);
+    take_in();
     if (queue_.remove(task)) held.reset(&task);
     queued_ -= task.items();
     cancelled_.fetch_add(task.items(), std::memory_order_relaxed);
@@ -204,6 +275,7 @@ bool ExecutorCore::run_here(Task& task) noexcept {
   {
     MutexGuard guard(mutex_);
     if (!task.state().start()) return false;
+    take_in();
     if (queue_.remove(task)) held.reset(&task);
     begin(task);
   }
@@ -222,25 +294,18 @@ std::vector<TaskPtr> ExecutorCore::all_queued() {
   return all;
 }
 
-void ExecutorCore::set_closed() {
-  closed_ = true;
-  // Whoever is about to sleep, but does not yet, finds another ticket; the others are woken without the mutex.
-  static_cast<void>(work_.announce());
-  static_cast<void>(room_.announce());
-}
-
 std::size_t ExecutorCore::close(Backlog backlog) {
   check_process();
   std::vector<TaskPtr> queued;
   {
     MutexGuard guard(mutex_);
-    set_closed();
+    open_.store(false, std::memory_order_seq_cst);
+    take_in();
     if (backlog == Backlog::Cancel) queued = all_queued();
   }
   std::size_t cancelled = 0;
   for (const TaskPtr& task : queued) cancelled += task->state().cancel() ? 1 : 0;
-  work_.wake_all();
-  room_.wake_all();
+  wake_all();
   return cancelled;
 }
 
@@ -265,7 +330,8 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
   {
     MutexGuard guard(mutex_);
     if (!broken_) broken_ = std::make_exception_ptr(BrokenExecutor(text));
-    set_closed();
+    open_.store(false, std::memory_order_seq_cst);
+    take_in();
     queued = all_queued();
   }
   for (const TaskPtr& task : queued) {
@@ -279,8 +345,7 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
     task->state().write_error(std::make_exception_ptr(BrokenExecutor(text)));
     finished(*task, FutureState::Outcome::Error);
   }
-  work_.wake_all();
-  room_.wake_all();
+  wake_all();
 }
 
 ExecutorCounters ExecutorCore::counters() {
@@ -289,6 +354,7 @@ ExecutorCounters ExecutorCore::counters() {
   counters.done = done_.load(std::memory_order_acquire);
   counters.failed = failed_.load(std::memory_order_acquire);
   MutexGuard guard(mutex_);
+  take_in();
   counters.cancelled = cancelled_.load(std::memory_order_acquire);
   counters.submitted = submitted_;
   counters.queued = queued_;
@@ -297,12 +363,16 @@ ExecutorCounters ExecutorCore::counters() {
   return counters;
 }
 
-WorkerScope::WorkerScope(ExecutorCore& core) noexcept : outer_(std::exchange(t_core_of_worker, &core)) {}
+WorkerScope::WorkerScope(ExecutorCore& core) noexcept : core_(core), outer_(std::exchange(t_worker, this)) {}
 WorkerScope::~WorkerScope() {
-  t_core_of_worker = outer_;
+  t_worker = outer_;
 }
 ExecutorCore* WorkerScope::current() noexcept {
-  return t_core_of_worker;
+  return t_worker == nullptr ? nullptr : &t_worker->core_;
 }
-
+void WorkerScope::free_of(const Task& task) noexcept {
+  if (t_worker == nullptr || t_worker->task_ != &task) return;
+  t_worker->task_ = nullptr;
+  t_worker->core_.worker_is_free();
+}
 }  // namespace tandem::detail

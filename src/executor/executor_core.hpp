@@ -62,6 +62,10 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
   /// no other attempt in any case.
   void failed(Task& task, std::exception_ptr error, bool final_error = false) noexcept;
+  /// Places that start workers for tasks (Place::more_work()) say when there is one more that is free; next() notes
+  /// when it gets a task.
+  void worker_is_free() noexcept { free_workers_.fetch_add(1, std::memory_order_relaxed); }
+  void worker_is_gone() noexcept { free_workers_.fetch_sub(1, std::memory_order_relaxed); }
   /// The initializer of a worker failed: all that is not begun, and all that will come, fails.
   void broke(std::exception_ptr reason) noexcept;
 
@@ -77,9 +81,18 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Takes the place of a task among those that run, and starts its clock.
   void begin(Task& task) TANDEM_REQUIRES(mutex_);
   std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
-  /// To be followed by wake_all() on both points.
-  void set_closed() TANDEM_REQUIRES(mutex_);
-  void check_open() const TANDEM_REQUIRES(mutex_);
+  /// Moves what is in the inbox to the queue.
+  void take_in() TANDEM_REQUIRES(mutex_);
+  /// Wakes a worker, if one sleeps that nobody has woken yet.
+  void ring() noexcept;
+  /// Behind a change of `open_`.
+  void wake_all() noexcept;
+  void grow(Task& task);
+  /// Withdraws a task for its submitter; false if somebody has begun or cancelled it.
+  bool take_back(Task& task) noexcept;
+  void wait_for_task(std::uint32_t ticket, const Deadline& deadline);
+  /// Throws the reason why no task is taken any more.
+  [[noreturn]] void refuse();
 
   const std::uint64_t id_;
   const std::uint32_t fork_generation_;
@@ -87,17 +100,24 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   const std::unique_ptr<Place> place_;
   TaskClock clock_;
 
-  Mutex mutex_;
+  // SYNC(inbox): a submitter puts its task here and then looks at `sleeping_` and `open_`; who is about to sleep, or to
+  // close, writes those first and then looks here. All of it is sequentially consistent, so one of the two sees the
+  // other: no task is left here with everybody asleep or gone.
+  alignas(64) std::atomic<Task*> inbox_{nullptr};  // The latest first; its tasks are not counted yet.
+  std::atomic<bool> open_{true};                   // Neither closed nor broken.
+  std::atomic<bool> sleeping_{false};              // Whether a worker is to be woken by the next task.
+  std::atomic<bool> growing_{true};                // Whether the place may start more workers.
+  std::atomic<std::uint32_t> bell_{0};             // What workers sleep on.
+
+  alignas(64) Mutex mutex_;
   TaskQueue queue_ TANDEM_GUARDED_BY(mutex_);
-  // Prepared and announced under the mutex, slept on and woken without it.
-  WaitPoint work_{};                                   // For a task.
-  WaitPoint room_{};                                   // For room in the backlog.
-  std::size_t waiting_ TANDEM_GUARDED_BY(mutex_) = 0;  // Workers that wait for a task.
+  std::size_t waiting_ TANDEM_GUARDED_BY(mutex_) = 0;  // Workers that sleep.
+  std::atomic<std::ptrdiff_t> free_workers_{0};        // Those that have no task; counted down under the mutex.
   std::uint64_t submitted_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t queued_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t retried_ TANDEM_GUARDED_BY(mutex_) = 0;
-  bool closed_ TANDEM_GUARDED_BY(mutex_) = false;
   std::exception_ptr broken_ TANDEM_GUARDED_BY(mutex_);
+  WaitPoint room_{};  // For room in the backlog: prepared and announced under the mutex, slept on without it.
 
   // Apart from what submitters write. Counters only.
   alignas(64) std::atomic<std::uint64_t> done_{0};
@@ -105,18 +125,25 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   std::atomic<std::uint64_t> cancelled_{0};
 };
 
-/// In a thread that runs tasks of a core: while it lives, those of this core can be run here. Owner.
+/// A thread that runs tasks of a core, while it does: those that they wait for can be run here too. Owner.
 class WorkerScope {
  public:
   explicit WorkerScope(ExecutorCore& core) noexcept;
   ~WorkerScope();
   WorkerScope(const WorkerScope&) = delete;
   WorkerScope& operator=(const WorkerScope&) = delete;
-  /// The core whose task the calling thread runs; null if it runs none.
+
+  /// It runs a task that next() gave. To be followed by free_of().
+  void busy_with(const Task& task) noexcept { task_ = &task; }
+  /// If the calling thread is busy with this task: it is no more, or is about to be.
+  static void free_of(const Task& task) noexcept;
+  /// The core whose tasks the calling thread runs; null if it runs none.
   static ExecutorCore* current() noexcept;
 
  private:
-  ExecutorCore* const outer_;
+  ExecutorCore& core_;
+  WorkerScope* const outer_;
+  const Task* task_ = nullptr;
 };
 
 // What a state needs of the core that its task belongs to, if that is still there.

@@ -32,9 +32,10 @@ class Place {
   virtual void open(std::shared_ptr<ExecutorCore> core) = 0;
   /// Throws std::invalid_argument for what a task here cannot have, as a limit that cannot be kept.
   virtual void check(const TaskOptions& options) const = 0;
-  /// There are more tasks than workers that wait for one: called after a submit. Starts a worker if there may be
-  /// another one. Throws std::system_error if there is none at all and none can be started.
-  virtual void more_work() = 0;
+  /// There are more tasks than free workers (ExecutorCore::worker_is_free()): called after a submit. Starts a worker if
+  /// there may be another one, and gives whether there may be more, and this is to be called again. Throws
+  /// std::system_error if there is none at all and none can be started.
+  virtual bool more_work() = 0;
   /// Why stop() is called.
   enum class Why { Cancelled, Deadline, ShutDown };
   /// Ends a running task: settles it with the error that `why` stands for, unless it is settled by now, and sees to it

@@ -24,15 +24,15 @@ void ThreadPlace::check(const TaskOptions& options) const {
     throw std::invalid_argument("a thread cannot be ended by a CPU time limit: use a ProcessExecutor");
 }
 
-void ThreadPlace::more_work() {
-  if (complete_.load(std::memory_order_relaxed)) return;
+bool ThreadPlace::more_work() {
   MutexGuard guard(mutex_);
-  if (workers_.size() >= limit_) return;
+  if (workers_.size() >= limit_) return false;
   try {
     start_worker();
   } catch (...) {
     if (workers_.empty()) throw;  // Otherwise those that there are will do.
   }
+  return workers_.size() < limit_;
 }
 
 void ThreadPlace::start_worker() {
@@ -40,14 +40,15 @@ void ThreadPlace::start_worker() {
   ThreadOptions options{.name = core->name() + "-" + std::to_string(workers_.size()), .daemon = false};
   options.gil = core->options().gil;
   Worker& worker = workers_.emplace_back();
+  core->worker_is_free();
   try {
     worker.thread.emplace(std::move(options), [this, &worker, core] { run(worker, core); });
     worker.thread->start();
   } catch (...) {
     workers_.pop_back();
+    core->worker_is_gone();
     throw;
   }
-  if (workers_.size() == limit_) complete_.store(true, std::memory_order_relaxed);
 }
 
 void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
@@ -62,7 +63,9 @@ void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
   WorkerScope scope(*core);
   while (const TaskPtr task = core->next(Deadline::never())) {
     self.current.store(task.get());
+    scope.busy_with(*task);
     static_cast<LocalTask&>(*task).run(*core);
+    WorkerScope::free_of(*task);
     forget_current(self);
     checkpoint();
   }

@@ -95,6 +95,7 @@ class FutureState {
   bool stop() noexcept;
   /// Runs it at once if the result is there.
   void add(std::unique_ptr<Continuation> continuation) noexcept;
+  bool has_continuations() const noexcept { return (word_.load(std::memory_order_relaxed) & kContinuations) != 0; }
   /// Takes it out again; null if it has run, or is about to.
   std::unique_ptr<Continuation> remove(Continuation* continuation) noexcept;
 
