@@ -42,7 +42,7 @@ class AnyFuture {
  public:
   AnyFuture() noexcept = default;
   AnyFuture(const AnyFuture& other) noexcept : state_(other.state_) {
-    if (state_ != nullptr) state_->add_handle();
+    if (state_ != nullptr) state_->add_reference();
   }
   AnyFuture(AnyFuture&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   AnyFuture& operator=(AnyFuture other) noexcept {
@@ -50,7 +50,7 @@ class AnyFuture {
     return *this;
   }
   ~AnyFuture() {
-    if (state_ != nullptr) state_->drop_handle();
+    if (state_ != nullptr) state_->drop_reference();
   }
 
   /// Whether it refers to a result at all.
@@ -96,7 +96,7 @@ class AnyFuture {
   }
 
  protected:
-  /// Takes over a handle that is counted already.
+  /// Takes over a reference.
   explicit AnyFuture(detail::FutureState* counted) noexcept : state_(counted) {}
   detail::FutureState* state_ = nullptr;
 };
@@ -111,7 +111,7 @@ template <class R, class Callback>
 class CallbackContinuation;
 template <class R, class F>
 class ThenState;
-template <class R>
+template <class R, class Given>
 class FutureAwaiter;
 }  // namespace detail
 
@@ -138,23 +138,20 @@ class [[nodiscard]] Future : public AnyFuture {
   std::add_lvalue_reference_t<const R> get() const& {
     result_state().wait_for_value();
     if constexpr (!std::is_void_v<R>) {
-      if constexpr (!std::copy_constructible<R>) {
+      if constexpr (!std::is_trivially_copyable_v<R>) {
         if (result_state().taken()) throw_taken();
       }
       return result_state().value();
     }
   }
-  /// The same for a Future that is about to go, as that of executor.submit(f).get(): takes the result along if no other
-  /// Future refers to it, and copies it otherwise. If it cannot be copied it is taken, and the others' get() throws
-  /// StateError.
+  /// The same for a Future that is about to go, as that of executor.submit(f).get(): takes the result along. For other
+  /// Futures that refer to it, get() throws StateError from then on, unless the result is trivially copyable.
   R get() && {
     result_state().wait_for_value();
-    if constexpr (!std::is_void_v<R>) {
-      if constexpr (std::copy_constructible<R>) {
-        if (!only_handle()) return result_state().value();
-      } else {
-        if (!result_state().take()) throw_taken();
-      }
+    if constexpr (std::is_trivially_copyable_v<R>) {
+      return result_state().value();
+    } else if constexpr (!std::is_void_v<R>) {
+      if (!result_state().take()) throw_taken();
       return std::move(result_state().value());
     }
   }
@@ -165,8 +162,8 @@ class [[nodiscard]] Future : public AnyFuture {
   template <class Callback>
     requires std::invocable<std::decay_t<Callback>&, const Future<R>&>
   void add_done_callback(Callback&& callback) const {
-    state().add(std::make_unique<detail::CallbackContinuation<R, std::decay_t<Callback>>>(
-        *this, std::forward<Callback>(callback)));
+    state().add(
+        std::make_unique<detail::CallbackContinuation<R, std::decay_t<Callback>>>(std::forward<Callback>(callback)));
   }
 
   /// A Future of what `fn(result)` returns, called by the thread that brings the result, or at once by the calling one.
@@ -181,17 +178,20 @@ class [[nodiscard]] Future : public AnyFuture {
     return result;
   }
 
-  /// Resumes the coroutine in the thread that brings the result; gives what get() gives.
-  detail::FutureAwaiter<R> operator co_await() const { return detail::FutureAwaiter<R>(*this); }
+  /// Suspends the coroutine until the result is there and resumes it in the thread that brings it; gives what get()
+  /// gives.
+  detail::FutureAwaiter<R, std::add_lvalue_reference_t<const R>> operator co_await() const& {
+    return detail::FutureAwaiter<R, std::add_lvalue_reference_t<const R>>(*this);
+  }
+  detail::FutureAwaiter<R, R> operator co_await() && { return detail::FutureAwaiter<R, R>(std::move(*this)); }
 
  private:
   template <class Other>
   friend Future<Other> detail::adopt_future(detail::ResultState<Other>*) noexcept;
   explicit Future(detail::ResultState<R>* counted) noexcept : AnyFuture(counted) {}
   detail::ResultState<R>& result_state() const { return static_cast<detail::ResultState<R>&>(state()); }
-  bool only_handle() const { return state().only_handle(); }
   [[noreturn]] static void throw_taken() {
-    throw StateError("the result of this Future was taken by another one: it cannot be copied");
+    throw StateError("the result of this Future was taken along by another one that refers to it");
   }
 };
 

@@ -36,6 +36,17 @@ ExecutorOptions checked(ExecutorOptions options, std::uint64_t id) {
   return options;
 }
 
+/// What ends a thread or a process quietly must not end the one that asks for the result.
+std::exception_ptr without_exit_request(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const ExitRequest& request) {
+    return std::make_exception_ptr(Error("the task called tandem::exit(" + std::to_string(request.code()) + ")"));
+  } catch (...) {
+    return error;
+  }
+}
+
 void check_task(const TaskOptions& options) {
   if (options.deadline && *options.deadline <= std::chrono::nanoseconds::zero())
     throw std::invalid_argument("a task's deadline must be above zero");
@@ -85,12 +96,12 @@ void ExecutorCore::submit(Task& task) {
   if (task.options_->retries > 0 && !task.repeatable())
     throw std::invalid_argument("a task whose callable or arguments cannot be copied cannot be tried again");
   task.executor_ = id_;
-  if (options_.backlog_limit && WorkerScope::current() != this) wait_for_room();
   if (!open_.load(std::memory_order_relaxed)) refuse();
-  task.state().add_reference();
-  task.next_ = inbox_.load(std::memory_order_relaxed);
-  while (!inbox_.compare_exchange_weak(task.next_, &task, std::memory_order_seq_cst, std::memory_order_relaxed))
-    continue;
+  if (options_.backlog_limit && WorkerScope::current() != this) {
+    put_in_queue(task);
+  } else {
+    put_in_inbox(task);
+  }
   if (sleeping_.load(std::memory_order_seq_cst)) ring();
   if (!open_.load(std::memory_order_seq_cst) && take_back(task)) refuse();
   if (growing_.load(std::memory_order_relaxed)) grow(task);
@@ -158,16 +169,24 @@ void ExecutorCore::wake_all() noexcept {
   room_.wake_all();
 }
 
-void ExecutorCore::wait_for_room() {
+void ExecutorCore::put_in_inbox(Task& task) noexcept {
+  task.state().add_reference();
+  task.next_ = inbox_.load(std::memory_order_relaxed);
+  while (!inbox_.compare_exchange_weak(task.next_, &task, std::memory_order_seq_cst, std::memory_order_relaxed))
+    continue;
+}
+
+void ExecutorCore::put_in_queue(Task& task) {
   const Deadline deadline = options_.backlog_wait ? Deadline::after(*options_.backlog_wait) : Deadline::never();
   for (bool slept = false;; slept = true) {
     WaitPoint::Ticket ticket = 0;
     {
       MutexGuard guard(mutex_);
       take_in();
-      if (!open_.load(std::memory_order_relaxed)) return;  // Refused by the caller.
-      if (queue_.size() < *options_.backlog_limit) {
+      if (queue_.size() < *options_.backlog_limit || !open_.load(std::memory_order_relaxed)) {
         if (slept) room_.resume();
+        put_in_inbox(task);
+        take_in();
         return;
       }
       ticket = room_.prepare();
@@ -253,9 +272,9 @@ void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error
       return;  // Whoever ran it asks for the next one now.
     }
   }
-  if (!task.state().claim_running()) return;
   task.forget();
-  task.state().write_error(std::move(error));
+  if (!task.state().claim_running()) return;
+  task.state().write_error(without_exit_request(std::move(error)));
   finished(task, FutureState::Outcome::Error);
 }
 
@@ -310,12 +329,14 @@ std::size_t ExecutorCore::close(Backlog backlog) {
 }
 
 ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline) {
+  check_process();
   if (WorkerScope::current() == this)
     throw StateError("a task of the executor " + name() + " shuts it down: it would wait for itself");
   ShutdownReport report;
   report.cancelled = close(backlog);
-  if (!place_->join(deadline)) {
+  if (!given_up_.load() && !place_->join(deadline)) {
     report.cancelled += close(Backlog::Cancel);
+    given_up_.store(true);
     report.given_up = place_->give_up();
   }
   clock_.stop();

@@ -77,7 +77,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
 
  private:
   ExecutorCore(ExecutorOptions options, std::unique_ptr<Place> place);
-  void wait_for_room();
+  void put_in_inbox(Task& task) noexcept;
+  /// For an executor with a limit: waits for room first.
+  void put_in_queue(Task& task);
   /// Takes the place of a task among those that run, and starts its clock.
   void begin(Task& task) TANDEM_REQUIRES(mutex_);
   std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
@@ -119,6 +121,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   std::exception_ptr broken_ TANDEM_GUARDED_BY(mutex_);
   WaitPoint room_{};  // For room in the backlog: prepared and announced under the mutex, slept on without it.
 
+  std::atomic<bool> given_up_{false};  // A shutdown did not wait for all: none will.
+
   // Apart from what submitters write. Counters only.
   alignas(64) std::atomic<std::uint64_t> done_{0};
   std::atomic<std::uint64_t> failed_{0};
@@ -147,6 +151,10 @@ class WorkerScope {
 };
 
 // What a state needs of the core that its task belongs to, if that is still there.
+/// Whether the calling thread runs tasks at all.
+bool in_worker() noexcept;
+/// Throws StateError in a process that was forked off that of the task's executor: nobody will run it.
+void check_task_process(const Task& task);
 void withdraw_task(Task& task) noexcept;
 void stop_task(Task& task) noexcept;
 bool run_task_here(Task& task) noexcept;

@@ -129,6 +129,7 @@ bool FutureState::wait(const Deadline& deadline) {
   const auto there = [this] { return phase() == kDone; };
   BlockingSection blocking;
   if (spin_briefly(there)) return true;
+  if (task_ != nullptr) check_task_process(*task_);
   std::uint32_t word = word_.load(std::memory_order_acquire);
   for (;;) {
     if ((word & kPhaseMask) == kDone) return true;
@@ -140,9 +141,13 @@ bool FutureState::wait(const Deadline& deadline) {
 }
 
 bool FutureState::run_here() noexcept {
-  for (FutureState* state = this; state != nullptr; state = state->source())
+  if (!in_worker()) return false;
+  for (StatePtr<FutureState> state(this); state; state = state->source())
     if (state->task() != nullptr) return run_task_here(*state->task());
   return false;
+}
+StatePtr<FutureState> FutureState::source() noexcept {
+  return {};
 }
 
 std::exception_ptr FutureState::failure() const {

@@ -19,6 +19,12 @@ void LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error)
   core.failed(task, std::move(error));
 }
 
+bool in_worker() noexcept {
+  return WorkerScope::current() != nullptr;
+}
+void check_task_process(const Task& task) {
+  if (const std::shared_ptr<ExecutorCore> core = find_executor(task.executor())) core->check_process();
+}
 void withdraw_task(Task& task) noexcept {
   if (const std::shared_ptr<ExecutorCore> core = find_executor(task.executor())) core->withdraw(task);
   task.forget();

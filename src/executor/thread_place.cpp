@@ -109,8 +109,13 @@ bool ThreadPlace::join(const Deadline& deadline) {
     MutexGuard guard(mutex_);
     for (Worker& worker : workers_) threads.push_back(&*worker.thread);
   }
-  for (Thread* const thread : threads)
-    if (!thread->join_for(deadline.left(std::chrono::hours(24 * 365)))) return false;
+  for (Thread* const thread : threads) {
+    if (deadline.is_never()) {
+      thread->join();
+    } else if (!thread->join_for(deadline.left(Deadline::Clock::duration::max()))) {
+      return false;
+    }
+  }
   return true;
 }
 

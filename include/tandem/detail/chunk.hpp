@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <optional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -20,6 +20,11 @@ struct ChunkResult {
     std::size_t item;
     std::exception_ptr error;
   };
+  ChunkResult() = default;
+  // Move-only, as what it holds may be.
+  ChunkResult(ChunkResult&&) noexcept = default;
+  ChunkResult& operator=(ChunkResult&&) noexcept = default;
+
   std::vector<R> values;          ///< Of the items that succeeded.
   std::vector<Failure> failures;  ///< Of the others, in their order.
   std::chrono::nanoseconds time{};
@@ -30,6 +35,10 @@ struct ChunkResult<void> {
     std::size_t item;
     std::exception_ptr error;
   };
+  ChunkResult() = default;
+  ChunkResult(ChunkResult&&) noexcept = default;
+  ChunkResult& operator=(ChunkResult&&) noexcept = default;
+
   std::vector<Failure> failures;
   std::chrono::nanoseconds time{};
 };
@@ -41,12 +50,12 @@ struct LocalChunk : ChunkResult<R> {
   std::vector<Item> items;  ///< Argument tuples.
 };
 
-/// Calls `fn` for each item. The failure of one does not stop the others.
+/// Calls `fn` for each item, until it is asked to stop. The failure of one does not stop the others.
 template <class R, class F, class Item>
-void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result) {
+void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result, const std::stop_token& stop) {
   const auto begun = std::chrono::steady_clock::now();
   if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
-  for (std::size_t at = 0; at < items.size(); ++at) {
+  for (std::size_t at = 0; at < items.size() && !stop.stop_requested(); ++at) {
     try {
       if constexpr (std::is_void_v<R>) {
         std::apply(fn, std::move(items[at]));

@@ -6,10 +6,10 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
-#include <vector>
 
 #include <tandem/detail/future_state.hpp>
 #include <tandem/future.hpp>
@@ -24,7 +24,7 @@ Future<R> adopt_future(ResultState<R>* counted) noexcept {
 /// A Future made of a state inside of the library; `state` is really one of a result of type R.
 template <class R>
 Future<R> future_of(FutureState& state) noexcept {
-  state.add_handle();
+  state.add_reference();
   return adopt_future(static_cast<ResultState<R>*>(&state));
 }
 
@@ -63,8 +63,14 @@ class ThenState final : public ResultState<typename ThenResult<R, F>::type> {
   template <class Given>
   ThenState(Future<R> source, Given&& fn) : source_(std::move(source)), fn_(std::forward<Given>(fn)) {}
 
-  void attach() { source_.state().add(std::make_unique<Step>(*this)); }
-  FutureState* source() const noexcept override { return source_.valid() ? &source_.state() : nullptr; }
+  void attach() {
+    FutureState& source = source_.state();  // Kept by who calls.
+    source.add(std::make_unique<Step>(*this));
+  }
+  StatePtr<FutureState> source() noexcept override {
+    const std::lock_guard guard(mutex_);
+    return source_.valid() ? StatePtr<FutureState>(&source_.state()) : StatePtr<FutureState>();
+  }
 
  private:
   struct Step final : Continuation {
@@ -75,33 +81,47 @@ class ThenState final : public ResultState<typename ThenResult<R, F>::type> {
   ~ThenState() override = default;
 
   void go_on() noexcept {
+    Future<R> source;
+    {
+      // Nothing is kept of the source behind this: many may hang on each other.
+      const std::lock_guard guard(mutex_);
+      source = std::exchange(source_, Future<R>());
+    }
     if (!this->start()) return;  // Cancelled.
+    if (source.cancelled()) {
+      if (this->claim()) this->settle(FutureState::Outcome::Cancelled);
+      return;
+    }
     try {
       if constexpr (std::is_void_v<Result>) {
-        call();
+        call(source);
         if (this->claim()) this->settle(this->store());
       } else {
-        Result result = call();
+        Result result = call(source);
         if (this->claim()) this->settle(this->store(std::move(result)));
       }
     } catch (...) {
       if (this->claim()) this->settle_error(std::current_exception());
     }
   }
-  Result call() {
+  Result call(const Future<R>& source) {
+    F fn = std::move(*fn_);
+    fn_.reset();
     if constexpr (std::is_void_v<R>) {
-      source_.get();
-      return std::invoke(std::move(fn_));
+      source.get();
+      return std::invoke(std::move(fn));
     } else {
-      return std::invoke(std::move(fn_), source_.get());
+      return std::invoke(std::move(fn), source.get());
     }
   }
 
+  std::mutex mutex_;
   Future<R> source_;
-  F fn_;
+  std::optional<F> fn_;  // Only used by the one who started this.
 };
 
-template <class R>
+/// What co_await waits with. `Given` is what it gives.
+template <class R, class Given>
 class FutureAwaiter {
  public:
   explicit FutureAwaiter(Future<R> future) : future_(std::move(future)) {}
@@ -109,9 +129,16 @@ class FutureAwaiter {
   bool await_ready() const { return future_.done(); }
   void await_suspend(std::coroutine_handle<> coroutine) const {
     // The coroutine may be resumed, and this object destroyed, before add() returns: nothing of it is used then.
-    future_.state().add(std::make_unique<Resume>(coroutine));
+    const Future<R> future = future_;
+    future.state().add(std::make_unique<Resume>(coroutine));
   }
-  R await_resume() { return std::move(future_).get(); }
+  Given await_resume() {
+    if constexpr (std::is_reference_v<Given>) {
+      return std::as_const(future_).get();
+    } else {
+      return std::move(future_).get();
+    }
+  }
 
  private:
   struct Resume final : Continuation {

@@ -32,6 +32,32 @@ class Continuation {
   Continuation* next_ = nullptr;
 };
 
+/// Keeps a state alive.
+template <class State>
+class StatePtr {
+ public:
+  StatePtr() noexcept = default;
+  explicit StatePtr(State* state) noexcept : state_(state) {
+    if (state_ != nullptr) state_->add_reference();
+  }
+  StatePtr(const StatePtr& other) noexcept : StatePtr(other.state_) {}
+  StatePtr(StatePtr&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  StatePtr& operator=(StatePtr other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~StatePtr() {
+    if (state_ != nullptr) state_->drop_reference();
+  }
+  State* get() const noexcept { return state_; }
+  State* operator->() const noexcept { return state_; }
+  State& operator*() const noexcept { return *state_; }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+ private:
+  State* state_ = nullptr;
+};
+
 /// The state of one result: pending, running, then settled for ever with a value, an error or a cancellation.
 ///
 /// Exactly one of those who may settle it (the worker that ran the task, the clock when its deadline passes, who
@@ -48,12 +74,12 @@ class FutureState {
   FutureState(const FutureState&) = delete;
   FutureState& operator=(const FutureState&) = delete;
 
-  // Lifetime: Futures are counted apart, so that the last of them can take the result along.
-  void add_reference() noexcept { references_.fetch_add(kReference, std::memory_order_relaxed); }
-  void add_handle() noexcept { references_.fetch_add(kReference + kHandle, std::memory_order_relaxed); }
-  void drop_reference() noexcept { drop(kReference); }
-  void drop_handle() noexcept { drop(kReference + kHandle); }
-  bool only_handle() const noexcept { return references_.load(std::memory_order_acquire) / kHandle == 1; }
+  // Begins with one reference, for the first Future.
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_reference() noexcept {
+    // SYNC(future-end): the last to leave sees all that the others did before it destroys.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
 
   // Those who bring the result.
   /// Pending to running. False if it was settled instead.
@@ -100,8 +126,8 @@ class FutureState {
   std::unique_ptr<Continuation> remove(Continuation* continuation) noexcept;
 
   Task* task() const noexcept { return task_; }
-  /// What this result comes from, if it is computed by a continuation of another.
-  virtual FutureState* source() const noexcept { return nullptr; }
+  /// The result that this one waits for, if it is computed by a continuation of another.
+  virtual StatePtr<FutureState> source() noexcept;
   /// For people: the type of the value.
   virtual std::string type_name() const = 0;
 
@@ -113,50 +139,19 @@ class FutureState {
   // The phase is in the low bits; the flags ask for something to be done on settling.
   static constexpr std::uint32_t kPending = 0, kRunning = 1, kSettling = 2, kDone = 3, kPhaseMask = 3;
   static constexpr std::uint32_t kSleepers = 4, kContinuations = 8;
-  static constexpr std::uint64_t kReference = 1, kHandle = std::uint64_t{1} << 32;
 
   std::uint32_t phase() const noexcept { return word_.load(std::memory_order_acquire) & kPhaseMask; }
   bool claim_from(std::uint32_t from) noexcept;
   bool change_phase(std::uint32_t from, std::uint32_t to) noexcept;
   void run_continuations(bool before_waiters) noexcept;
   bool settling_here() const noexcept;
-  void drop(std::uint64_t count) noexcept {
-    // SYNC(future-end): the last to leave sees all that the others did before it destroys.
-    if ((references_.fetch_sub(count, std::memory_order_acq_rel) & 0xffffffffu) == 1) delete this;
-  }
 
   // SYNC(future-outcome): the change to kDone releases what the claimer wrote; whoever reads kDone acquires it.
   std::atomic<std::uint32_t> word_{kPending};
   Outcome outcome_ = Outcome::None;
-  std::atomic<std::uint64_t> references_{kReference + kHandle};
+  std::atomic<std::uint32_t> references_{1};
   Continuation* first_ = nullptr;  // Guarded by one of a few mutexes, chosen by address.
   Task* const task_;
-};
-
-/// Keeps a state alive without counting as a Future.
-template <class State>
-class StatePtr {
- public:
-  StatePtr() noexcept = default;
-  explicit StatePtr(State* state) noexcept : state_(state) {
-    if (state_ != nullptr) state_->add_reference();
-  }
-  StatePtr(const StatePtr& other) noexcept : StatePtr(other.state_) {}
-  StatePtr(StatePtr&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  StatePtr& operator=(StatePtr other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~StatePtr() {
-    if (state_ != nullptr) state_->drop_reference();
-  }
-  State* get() const noexcept { return state_; }
-  State* operator->() const noexcept { return state_; }
-  State& operator*() const noexcept { return *state_; }
-  explicit operator bool() const noexcept { return state_ != nullptr; }
-
- private:
-  State* state_ = nullptr;
 };
 
 std::string readable_type_name(const std::type_info& type);
@@ -185,7 +180,7 @@ class ResultState : public FutureState {
   }
   /// Only once done() with a value.
   Stored& value() noexcept { return *value_; }
-  /// Gives the value away, where it cannot be copied: there can be no second one.
+  /// Whether the caller may move the value away: once.
   bool take() noexcept { return !taken_.exchange(true, std::memory_order_acq_rel); }
   bool taken() const noexcept { return taken_.load(std::memory_order_acquire); }
   std::string type_name() const override { return readable_type_name(typeid(R)); }

@@ -145,8 +145,8 @@ struct LocalCalls {
   template <class R, class F, class Item>
   static auto* make_chunk(const Shared<F>& fn, Chunk<R, Item> chunk) {
     return make(
-        [fn](Chunk<R, Item> mine) {
-          run_chunk<R>(*fn, mine.items, mine);
+        [fn](const std::stop_token& stop, Chunk<R, Item> mine) {
+          run_chunk<R>(*fn, mine.items, mine, stop);
           mine.items.clear();
           return mine;
         },

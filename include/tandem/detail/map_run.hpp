@@ -130,6 +130,8 @@ class MapRunOf final : public MapRun<R> {
         fn_(Calls::share(std::move(fn))),
         input_(std::move(input)) {
     fill();
+    // A refusal of the first task is one of the call.
+    if (in_flight_.empty() && refused_) std::rethrow_exception(std::exchange(input_error_, nullptr));
   }
   ~MapRunOf() override { cancel_all(); }
 
@@ -195,11 +197,17 @@ class MapRunOf final : public MapRun<R> {
       const std::size_t count = items.size();
       chunk.items = std::move(items);
       static_cast<ChunkResult<R>&>(chunk) = std::exchange(spare_result_, {});
-      Future<Chunk> future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
-                                         Calls::template make_chunk<R>(fn_, std::move(chunk)));
-      const Place placed = in_flight_.emplace(next_number_++, InFlight{std::move(future), count}).first;
-      items_in_flight_ += count;
-      if constexpr (!kOrdered) completions_.watch(placed->second.future.state(), placed->first);
+      try {
+        Future<Chunk> future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
+                                           Calls::template make_chunk<R>(fn_, std::move(chunk)));
+        const Place placed = in_flight_.emplace(next_number_++, InFlight{std::move(future), count}).first;
+        items_in_flight_ += count;
+        if constexpr (!kOrdered) completions_.watch(placed->second.future.state(), placed->first);
+      } catch (...) {
+        // What is in flight comes first.
+        refused_ = input_ended_ = true;
+        input_error_ = std::current_exception();
+      }
     }
   }
   std::vector<Item> read(std::size_t wanted) {
@@ -231,7 +239,8 @@ class MapRunOf final : public MapRun<R> {
   typename Calls::template Shared<F> fn_;
   Input input_;
   bool input_ended_ = false;
-  std::exception_ptr input_error_;
+  bool refused_ = false;                       // By the executor.
+  std::exception_ptr input_error_;             // What ended the input early.
   std::map<std::size_t, InFlight> in_flight_;  // By the order of the input.
   std::size_t next_number_ = 0;
   std::size_t items_in_flight_ = 0;
