@@ -299,7 +299,7 @@ class AsCompleted {
   std::vector<F> futures_;
   detail::Deadline deadline_;
   std::size_t left_ = 0;
-  detail::Completions completions_;  // Last: destroyed first, it lets go of the futures.
+  detail::Completions completions_;
 };
 
 template <detail::FutureRange Range>

@@ -14,7 +14,7 @@ namespace tandem::detail {
 
 struct Completions::Inside {
   struct Watched {
-    FutureState* state;
+    StatePtr<FutureState> state;
     Continuation* continuation;
   };
   /// Outlives the Completions if it is about to run while they are destroyed.
@@ -53,7 +53,7 @@ Completions::~Completions() {
 
 void Completions::watch(FutureState& state, std::size_t place) {
   auto told = std::make_unique<Inside::Told>(inside_, place);
-  inside_->watched.emplace(place, Inside::Watched{&state, told.get()});
+  inside_->watched.emplace(place, Inside::Watched{StatePtr(&state), told.get()});
   state.add(std::move(told));
 }
 

@@ -19,7 +19,7 @@ class Completions {
   Completions(Completions&&) noexcept = default;
   Completions& operator=(Completions&&) = delete;
 
-  /// Gives `place` back from next() once the result is there. The state must live as long as it is watched.
+  /// Gives `place` back from next() once the result is there; keeps the state alive until then.
   void watch(FutureState& state, std::size_t place);
   /// Waits for the next one and forgets it; empty if the deadline passes first. In a task of their executor, runs one
   /// that nobody has begun. There must be one that was not given back yet.

@@ -246,7 +246,7 @@ class MapRunOf final : public MapRun<R> {
   std::size_t items_in_flight_ = 0;
   std::vector<std::vector<Item>> spare_items_;
   ChunkResult<R> spare_result_;
-  Completions completions_;  // Last: destroyed first, it lets go of the futures.
+  Completions completions_;  // Of the tasks in flight, by their numbers.
 };
 
 }  // namespace tandem::detail
