@@ -53,9 +53,10 @@ TEST_F(ExecutorForkTest, ChildForkedByATaskExits) {
 
 // EXE-34: children are forked, and use executors, while a pool is busy submitting to itself.
 TEST_F(ExecutorForkTest, ForkWhileAPoolIsBusy) {
-  ThreadExecutor executor(2);
   std::atomic<bool> stop{false};
-  std::function<void()> again = [&] {
+  std::function<void()> again;
+  ThreadExecutor executor(2);
+  again = [&] {
     if (!stop) static_cast<void>(executor.submit(again));
   };
   again();

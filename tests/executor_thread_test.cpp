@@ -23,8 +23,8 @@ using ::testing::HasSubstr;
 class ExecutorThreadTest : public ThreadFixture {};
 
 TEST_F(ExecutorThreadTest, ClosuresAndMoveOnlyValuesPass) {
-  ThreadExecutor executor(2);
   std::atomic<int> seen{0};
+  ThreadExecutor executor(2);
   executor.submit([&] { seen = 5; }).get();
   EXPECT_EQ(seen, 5);
   auto owned = std::make_unique<int>(7);
@@ -40,14 +40,14 @@ TEST_F(ExecutorThreadTest, ClosuresAndMoveOnlyValuesPass) {
 
 // EXE-22, POL-23: the arguments are gone before the result is told, and those of a cancelled task at once.
 TEST_F(ExecutorThreadTest, ArgumentsAreDestroyedBeforeTheResultIsTold) {
-  ThreadExecutor executor(1);
   const auto argument = std::make_shared<int>(1);
+  std::latch begun(1), go(1);
+  ThreadExecutor executor(1);
   executor.submit([argument](std::shared_ptr<int>) {}, argument).get();
   EXPECT_EQ(argument.use_count(), 1);
   const auto failed = executor.submit([argument] { throw std::runtime_error("x"); });
   failed.wait();
   EXPECT_EQ(argument.use_count(), 1);
-  std::latch begun(1), go(1);
   const auto held = executor.submit([&] {
     begun.count_down();
     go.wait();
@@ -69,8 +69,8 @@ TEST_F(ExecutorThreadTest, ErrorsOfAnyTypeComeBackAsTheyAre) {
 
 // The deadline fails the future and asks the function to stop; the worker is free once it returns.
 TEST_F(ExecutorThreadTest, DeadlineFailsTheFutureAndAsksToStop) {
-  ThreadExecutor executor(1);
   std::atomic<bool> stopped{false};
+  ThreadExecutor executor(1);
   const Future<void> late = executor.submit(TaskOptions{.name = "slow", .deadline = std::chrono::milliseconds(20)},
                                             [&](const std::stop_token& stop) {
                                               bodies::wait_for_stop(stop);
@@ -99,8 +99,8 @@ TEST_F(ExecutorThreadTest, DeadlineOfTheExecutorIsForAllItsTasks) {
 }
 
 TEST_F(ExecutorThreadTest, StopCancelsWhatIsRunning) {
-  ThreadExecutor executor(1);
   std::latch begun(1);
+  ThreadExecutor executor(1);
   const Future<int> running = executor.submit([&](const std::stop_token& stop) {
     begun.count_down();
     bodies::wait_for_stop(stop);
@@ -175,8 +175,8 @@ TEST_F(ExecutorThreadTest, MapsWithinAMap) {
 
 // A wait in a task runs what it waits for and nothing else: it may hold a lock that others want.
 TEST_F(ExecutorThreadTest, WaitInATaskRunsNothingButWhatItWaitsFor) {
-  ThreadExecutor executor(1);
   std::mutex mutex;
+  ThreadExecutor executor(1);
   std::vector<Future<void>> others;
   executor
       .submit([&] {
@@ -197,8 +197,8 @@ TEST_F(ExecutorThreadTest, TaskCannotWaitForItsOwnExecutorToEnd) {
 // SHD-23: the last reference goes in a task of the executor itself.
 TEST_F(ExecutorThreadTest, ExecutorIsDroppedByItsOwnTask) {
   for (int round = 0; round < 20; ++round) {
-    auto executor = std::make_shared<ThreadExecutor>(2);
     std::latch mine_is_gone(1), begun(1);
+    auto executor = std::make_shared<ThreadExecutor>(2);
     const Future<int> future = executor->submit([&, shared = executor]() mutable {
       begun.count_down();
       mine_is_gone.wait();
@@ -276,9 +276,10 @@ TEST_F(ExecutorThreadTest, TaskSubmitsToItsOwnFullExecutor) {
 
 TEST_F(ExecutorThreadTest, TasksRunUnderTheGil) {
   Gil gil;
-  ThreadExecutor executor(ExecutorOptions{.workers = 3, .gil = gil});
   int unguarded = 0;
   std::atomic<bool> always_held{true};
+  std::latch both(2);
+  ThreadExecutor executor(ExecutorOptions{.workers = 3, .gil = gil});
   const auto count = [&](int) {
     if (!gil.held()) always_held = false;
     ++unguarded;
@@ -287,7 +288,6 @@ TEST_F(ExecutorThreadTest, TasksRunUnderTheGil) {
   EXPECT_EQ(unguarded, 3000);
   EXPECT_TRUE(always_held);
   // A task that waits lets the others run.
-  std::latch both(2);
   const auto wait_for_other = [&] { gil.unlocked([&] { both.arrive_and_wait(); }); };
   const Future<void> one = executor.submit(wait_for_other), two = executor.submit(wait_for_other);
   one.get();
@@ -295,8 +295,8 @@ TEST_F(ExecutorThreadTest, TasksRunUnderTheGil) {
 }
 
 TEST_F(ExecutorThreadTest, CallbackThatIsLongDoesNotHoldUpAnother) {
-  ThreadExecutor executor(2);
   std::latch begun(1), go(1), other_ran(1);
+  ThreadExecutor executor(2);
   const Future<void> first = executor.submit([&] {
     begun.count_down();
     go.wait();

@@ -371,15 +371,16 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
 
 ExecutorCounters ExecutorCore::counters() {
   ExecutorCounters counters;
-  // What has ended is counted first: nothing ends before it was begun, so that the difference is never negative.
-  counters.done = done_.load(std::memory_order_acquire);
-  counters.failed = failed_.load(std::memory_order_acquire);
+  // Nothing is begun under the mutex, so what has ended was begun: the difference is never negative, and never more
+  // than there are workers.
   MutexGuard guard(mutex_);
   take_in();
-  counters.cancelled = cancelled_.load(std::memory_order_acquire);
   counters.submitted = submitted_;
   counters.queued = queued_;
   counters.retried = retried_;
+  counters.done = done_.load(std::memory_order_acquire);
+  counters.failed = failed_.load(std::memory_order_acquire);
+  counters.cancelled = cancelled_.load(std::memory_order_acquire);
   counters.running = counters.submitted - counters.queued - counters.done - counters.failed - counters.cancelled;
   return counters;
 }
