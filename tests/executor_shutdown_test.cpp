@@ -6,12 +6,15 @@
 #include <thread>
 #include <vector>
 
+#include "support/caught_log.hpp"
 #include "support/executor_places.hpp"
 #include "support/thread_fixture.hpp"
 
 namespace tandem::testing {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 template <class Place>
@@ -49,6 +52,35 @@ TYPED_TEST(ExecutorShutdownTest, DestructorRunsWhatWasSubmitted) {
     EXPECT_TRUE(futures[task].done());
     EXPECT_EQ(futures[task].get(), 2 * task);
   }
+}
+
+// POL-25
+TYPED_TEST(ExecutorShutdownTest, DroppingABusyExecutorIsReported) {
+  CaughtLog log(LogLevel::Info);
+  Event begun, go;
+  std::jthread letting_go;
+  {
+    auto executor = this->make(1);
+    static_cast<void>(executor.submit(tasks::hold, begun, go, 1));
+    begun.wait();
+    static_cast<void>(executor.submit(tasks::twice, 1));
+    go.set();
+    executor.submit(tasks::nothing).get();
+  }
+  EXPECT_THAT(log.lines(), IsEmpty());
+  {
+    auto executor = this->make(1);
+    begun.clear();
+    go.clear();
+    static_cast<void>(executor.submit(tasks::hold, begun, go, 1));
+    begun.wait();
+    executor.submit(tasks::nothing).add_done_callback([](const Future<void>&) {});
+    letting_go = std::jthread([&] {
+      while (log.lines().empty()) std::this_thread::yield();
+      go.set();
+    });
+  }
+  EXPECT_THAT(log.lines(), ElementsAre(HasSubstr("destroyed with 1 tasks waiting and 1 running")));
 }
 
 // SHD-11, SHD-18: close() does not wait, and the work is done all the same.

@@ -14,11 +14,13 @@
 #include <tandem/cpu.hpp>
 
 #include "support/bodies.hpp"
+#include "support/caught_log.hpp"
 #include "support/executor_places.hpp"
 
 namespace tandem::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 template <class Place>
@@ -62,7 +64,7 @@ TYPED_TEST(ExecutorTest, ExitInATaskIsAnErrorOfItsFuture) {
   EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
 }
 
-// EXE-19, POL-16
+// EXE-19, EXE-31, POL-16
 TYPED_TEST(ExecutorTest, NumberOfWorkersIsChecked) {
   EXPECT_THROW(this->make(0), std::invalid_argument);
   EXPECT_THROW(this->make(static_cast<std::size_t>(-1)), std::invalid_argument);
@@ -152,6 +154,7 @@ TYPED_TEST(ExecutorTest, EachWorkerIsInitializedBeforeItsFirstTask) {
 
 // EXE-38, EXE-78
 TYPED_TEST(ExecutorTest, FailingInitializerBreaksTheExecutor) {
+  CaughtLog log;
   typename TestFixture::Executor executor(this->options(1), tasks::throw_out_of_range, "no table");
   const auto broken = [](const auto& submit) {
     try {
@@ -167,6 +170,7 @@ TYPED_TEST(ExecutorTest, FailingInitializerBreaksTheExecutor) {
   EXPECT_THROW(executor.map(tasks::twice, std::vector{1, 2}), BrokenExecutor);
   const ExecutorCounters counters = executor.counters();
   EXPECT_EQ(counters.submitted, counters.failed);
+  EXPECT_THAT(log.lines(), Contains(HasSubstr("std::out_of_range: no table")));
 }
 
 // EXE-83: one executor used by many threads at once in every way.

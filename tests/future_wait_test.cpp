@@ -63,8 +63,8 @@ TYPED_TEST(FutureWaitTest, AnyReturnsAtOnceIfOneIsDone) {
   const Future<int> held = this->held(executor, 1), cancelled = executor.submit(tasks::twice, 1);
   cancelled.wait();
   const auto [done, not_done] = tandem::wait({held, cancelled}, Until::Any);
-  EXPECT_THAT(done, ElementsAre(AnyFuture(cancelled)));
-  EXPECT_THAT(not_done, ElementsAre(AnyFuture(held)));
+  EXPECT_THAT(done, ElementsAre(cancelled));
+  EXPECT_THAT(not_done, ElementsAre(held));
   this->let_go(0);
 }
 
@@ -101,6 +101,14 @@ TYPED_TEST(FutureWaitTest, TimeOverSplitsDoneFromNotDone) {
   }
   EXPECT_THAT(tandem::wait_for(std::vector{held}, std::chrono::seconds(0), Until::Any).done, IsEmpty());
   this->let_go(0);
+}
+
+TYPED_TEST(FutureWaitTest, FuturesOfDifferentTypes) {
+  auto executor = this->make(1);
+  const Future<int> number = executor.submit(tasks::twice, 1);
+  const Future<void> none = executor.submit(tasks::nothing);
+  EXPECT_EQ(tandem::wait(std::vector<AnyFuture>{number, none}).done.size(), 2u);
+  EXPECT_EQ(tandem::wait_for({AnyFuture(number), AnyFuture(none)}, std::chrono::seconds(0)).done.size(), 2u);
 }
 
 TYPED_TEST(FutureWaitTest, NothingToWaitFor) {

@@ -8,6 +8,7 @@
 #include <tandem/thread.hpp>
 #include <tandem/timer.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <latch>
@@ -143,7 +144,7 @@ TEST_F(ThreadExitDeathTest, FirstUseInASecondaryThreadGivesACleanExit) {
       ExitedWithCode(0), "^$");
 }
 
-// THR-32
+// THR-32, SHD-32: and the exit code is kept.
 TEST_F(ThreadExitDeathTest, DaemonThreadsThatAreBusyDoNotDisturbTheExit) {
   EXPECT_EXIT(
       {
@@ -159,9 +160,9 @@ TEST_F(ThreadExitDeathTest, DaemonThreadsThatAreBusyDoNotDisturbTheExit) {
             }
           });
         busy.wait();
-        std::exit(0);
+        std::exit(6);
       },
-      ExitedWithCode(0), "^$");
+      ExitedWithCode(6), "^$");
 }
 
 // THR-43
@@ -194,6 +195,7 @@ TEST_F(ThreadExitDeathTest, InterruptWhileTheExitWaitsEndsTheProgram) {
       KilledBySignal(SIGINT), "");
 }
 
+// SHD-34
 TEST_F(ThreadExitDeathTest, AfterTheWaitNoThreadCanBeStarted) {
   EXPECT_EXIT(
       {
@@ -214,6 +216,35 @@ TEST_F(ThreadExitDeathTest, ExitInTheMainThreadEndsTheProgramWithItsCode) {
   EXPECT_EXIT(tandem::exit(7), ExitedWithCode(7), "");
 }
 
+// SHD-31
+TEST_F(ThreadExitDeathTest, ExitInTheMainThreadWaitsForAThreadThatIsNoDaemon) {
+  EXPECT_EXIT(
+      {
+        start_and_forget({}, [] {
+          wait_until_main_is_left();
+          say("the thread has ended");
+        });
+        tandem::exit(7);
+      },
+      ExitedWithCode(7), "^the thread has ended$");
+}
+
+// SHD-36
+TEST_F(ThreadExitDeathTest, HookJoinsADaemonThatHasEnded) {
+  EXPECT_EXIT(
+      {
+        static Thread daemon({.daemon = true}, bodies::do_nothing);
+        daemon.start();
+        at_exit([] {
+          daemon.join();
+          daemon.join();
+          say("joined");
+        });
+        std::exit(0);
+      },
+      ExitedWithCode(0), "^joined$");
+}
+
 TEST_F(ThreadExitDeathTest, ExitCalledByAThreadDoesNotWaitForItself) {
   EXPECT_EXIT(
       {
@@ -227,6 +258,7 @@ void say_around_children() {
   detail::on_process_exit([] { say("children "); });
 }
 
+// SHD-38, SHD-39
 TEST_F(ThreadExitDeathTest, HooksRunOnceByPriorityThenTheLatestFirstAfterTheThreads) {
   EXPECT_EXIT(
       {
@@ -271,6 +303,7 @@ struct HooksTooLate {
   }
   bool used = false;
 };
+// SHD-40
 TEST_F(ThreadExitDeathTest, AHookThatCouldNotRunIsRefused) {
   EXPECT_THROW(at_exit(nullptr), std::invalid_argument);
   EXPECT_EXIT(
@@ -281,6 +314,28 @@ TEST_F(ThreadExitDeathTest, AHookThatCouldNotRunIsRefused) {
         std::exit(0);
       },
       ExitedWithCode(0), "^this process is ending: its exit hooks have run$");
+}
+
+// SHD-43: hooks are registered and taken back by threads while others run.
+TEST_F(ThreadExitDeathTest, HooksAreRegisteredWhileOthersRun) {
+  EXPECT_EXIT(
+      {
+        static std::atomic<int> registering{0};
+        for (int i = 0; i < 4; ++i)
+          start_and_forget({.daemon = true}, [] {
+            ++registering;
+            try {
+              for (;;) {
+                at_exit([] {});
+                static_cast<void>(cancel(at_exit([] {})));
+              }
+            } catch (const StateError&) {
+            }
+          });
+        while (registering < 4) std::this_thread::yield();
+        std::exit(0);
+      },
+      ExitedWithCode(0), "^$");
 }
 
 }  // namespace

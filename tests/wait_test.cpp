@@ -131,6 +131,7 @@ TEST_P(WaitTest, AndSlowOnes) {
   collect_from_four_sockets(20);
 }
 
+// TMO-36
 TEST_P(WaitTest, AnItemWakesAWaitForManyQueues) {
   std::vector<Queue<int>> queues(5);
   Worker worker(GetParam(), [](Queue<int> queue) { queue.put(7); }, queues[3]);
@@ -229,13 +230,15 @@ TEST_F(WaitHereTest, AWaitForNothingTakesItsTime) {
   EXPECT_THROW(static_cast<void>(wait(std::span<const Waitable>())), std::invalid_argument);
 }
 
-// PIP-32
+// PIP-32, TMO-37
 TEST_F(WaitHereTest, ItGivesUpInTimeAndReturnsExactlyWhatIsReady) {
   auto [a, b] = Pipe();
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(wait_for({a, b}, 120ms).empty());
   EXPECT_GE(std::chrono::steady_clock::now() - begin, 120ms);
   EXPECT_TRUE(wait_for({a, b}, 0s).empty());
+  Queue<int> one, other;
+  EXPECT_TRUE(wait_for({one, other}, 1ms).empty());
   b.send(1);
   EXPECT_EQ(wait_for({a, b}, 60s), Places{0});
   a.send(1);

@@ -250,7 +250,8 @@ template <detail::FutureRange Range>
 WaitedFutures<std::ranges::range_value_t<Range>> wait(Range&& futures, Until until = Until::All) {
   return detail::wait_for_futures(detail::different_ones(futures), until, detail::Deadline::never());
 }
-inline WaitedFutures<AnyFuture> wait(std::initializer_list<AnyFuture> futures, Until until = Until::All) {
+template <std::derived_from<AnyFuture> F>
+WaitedFutures<F> wait(std::initializer_list<F> futures, Until until = Until::All) {
   return wait(std::span(futures.begin(), futures.size()), until);
 }
 /// As wait(), but gives up after `timeout`: then some that it waited for are not done. Throws std::invalid_argument for
@@ -261,9 +262,9 @@ template <detail::FutureRange Range, class Rep, class Period>
                                                                         Until until = Until::All) {
   return detail::wait_for_futures(detail::different_ones(futures), until, detail::Deadline::after(timeout));
 }
-template <class Rep, class Period>
-[[nodiscard]] WaitedFutures<AnyFuture> wait_for(std::initializer_list<AnyFuture> futures,
-                                                std::chrono::duration<Rep, Period> timeout, Until until = Until::All) {
+template <std::derived_from<AnyFuture> F, class Rep, class Period>
+[[nodiscard]] WaitedFutures<F> wait_for(std::initializer_list<F> futures, std::chrono::duration<Rep, Period> timeout,
+                                        Until until = Until::All) {
   return wait_for(std::span(futures.begin(), futures.size()), timeout, until);
 }
 

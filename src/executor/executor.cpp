@@ -4,6 +4,7 @@
 
 #include <tandem/error.hpp>
 
+#include "core/log.hpp"
 #include "executor/executor_core.hpp"
 #include "executor/thread_place.hpp"
 
@@ -53,9 +54,14 @@ void AnyExecutor::end_quietly() noexcept {
   // The last one to let go of an executor may be a task of its own, which cannot wait for itself.
   if (detail::WorkerScope::current() == core_.get()) {
     core_->close(Backlog::Run);
-  } else {
-    core_->shutdown(Backlog::Run, detail::Deadline::never());
+    return;
   }
+  const ExecutorCounters counters = core_->counters();
+  if (counters.queued + counters.running > 0)
+    detail::log_line(LogLevel::Info,
+                     "the executor {} is destroyed with {} tasks waiting and {} running: it waits for them",
+                     core_->name(), counters.queued, counters.running);
+  core_->shutdown(Backlog::Run, detail::Deadline::never());
 }
 
 detail::ExecutorCore& AnyExecutor::core() const {

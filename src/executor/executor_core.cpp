@@ -10,6 +10,7 @@
 
 #include "core/blocking.hpp"
 #include "core/exception_text.hpp"
+#include "core/log.hpp"
 #include "executor/executors.hpp"
 #include "thread/thread_registry.hpp"
 
@@ -347,6 +348,7 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
   const ExceptionInfo info = describe_exception(reason);
   const std::string text =
       "the initializer of the executor " + name() + " failed: " + info.type_name + ": " + info.what;
+  log_line(LogLevel::Error, "{}", text);
   std::vector<TaskPtr> queued;
   {
     MutexGuard guard(mutex_);
