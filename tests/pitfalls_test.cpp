@@ -2,6 +2,7 @@
 // what must not compile is in tests/must_not_compile.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -9,6 +10,8 @@
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
+#include <thread>
 #include <vector>
 
 #include <tandem/tandem.hpp>
@@ -273,6 +276,49 @@ TEST_F(PitfallsTest, ACheckpointLetsTheOthersRun) {
   loop.join();
   other.join();
   EXPECT_EQ(turns.get(), 1);
+}
+
+// --- executors: what tasks refer to goes too early
+
+TEST_F(PitfallsTest, WhatTasksReferToIsDeclaredBeforeTheExecutor) {
+  std::atomic<int> done{0};            // destroyed behind the executor,
+  tandem::ThreadExecutor executor(2);  // whose destructor waits for the tasks
+  for (int task = 0; task < 10; ++task) static_cast<void>(executor.submit([&done] { ++done; }));
+  executor.shutdown();
+  EXPECT_EQ(done, 10);
+}
+
+// --- a task that waits for another one
+
+TEST_F(PitfallsTest, ATaskWaitsForAFuture) {
+  tandem::ThreadExecutor executor(1);
+  tandem::Future<int> outer = executor.submit([&executor] {
+    tandem::Future<int> inner = executor.submit([] { return 41; });
+    return inner.get() + 1;  // the only worker runs `inner` here
+  });
+  EXPECT_EQ(outer.get(), 42);
+}
+
+// --- a deadline asks a thread to stop
+
+TEST_F(PitfallsTest, ADeadlineAsksAThreadToStop) {
+  tandem::ThreadExecutor executor(1);
+  auto search = [](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();  // one step of the search
+  };
+  tandem::Future<void> found = executor.submit({.deadline = 20ms}, search);
+  EXPECT_THROW(found.get(), tandem::DeadlineExceeded);
+}
+
+// --- the executor goes before the results are read
+
+TEST_F(PitfallsTest, AnExecutorOutlivesTheReadingOfItsMap) {
+  std::vector<int> input(1000, 1);
+  auto negated = [](int value) { return -value; };
+  int total = 0;
+  tandem::ThreadExecutor executor(2);
+  for (int value : executor.map(negated, input)) total += value;
+  EXPECT_EQ(total, -1000);
 }
 
 }  // namespace

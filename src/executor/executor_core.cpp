@@ -200,7 +200,7 @@ void ExecutorCore::put_in_queue(Task& task) {
   }
 }
 
-TaskPtr ExecutorCore::next(const Deadline& deadline) {
+TaskPtr ExecutorCore::next(const Deadline& deadline, std::atomic<Task*>* taken) {
   for (bool slept = false;; slept = true) {
     TaskPtr task;
     std::uint32_t ticket = 0;
@@ -219,6 +219,7 @@ TaskPtr ExecutorCore::next(const Deadline& deadline) {
       } else {
         if (task->state().start()) {
           begin(*task);
+          if (taken != nullptr) taken->store(task.get());
           free_workers_.fetch_sub(1, std::memory_order_relaxed);
         }
         // Who has slept was woken for all that sleep; the next one is woken by it, or by the next task.
@@ -263,7 +264,7 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
 }
 
 void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error) noexcept {
-  if (!final_error && task.attempts() <= task.options().retries) {
+  if (!final_error && task.attempts() <= task.options().retries && !given_up_.load()) {
     MutexGuard guard(mutex_);
     if (task.state().unstart()) {
       task.state().add_reference();

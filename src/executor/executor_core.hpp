@@ -55,8 +55,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
 
   // For places.
   /// The next task, now running; waits for one. Null when the executor is closed and has none left, and for ever then,
-  /// unless one that is running is to be tried again; or when the deadline has passed.
-  TaskPtr next(const Deadline& deadline);
+  /// unless one that is running is to be tried again; or when the deadline has passed. `taken` is set to it before
+  /// anybody can find that it is not queued any more.
+  TaskPtr next(const Deadline& deadline, std::atomic<Task*>* taken = nullptr);
   /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
   void finished(Task& task, FutureState::Outcome outcome) noexcept;
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:

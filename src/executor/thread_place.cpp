@@ -1,12 +1,11 @@
 #include "executor/thread_place.hpp"
 
-#include <unistd.h>
-
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include <tandem/error.hpp>
+#include <tandem/process.hpp>
 
 #include "executor/executor_core.hpp"
 
@@ -61,8 +60,7 @@ void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
     }
   }
   WorkerScope scope(*core);
-  while (const TaskPtr task = core->next(Deadline::never())) {
-    self.current.store(task.get());
+  while (const TaskPtr task = core->next(Deadline::never(), &self.current)) {
     scope.busy_with(*task);
     static_cast<LocalTask&>(*task).run(*core);
     WorkerScope::free_of(*task);
@@ -136,7 +134,7 @@ std::vector<WorkerInfo> ThreadPlace::workers() const {
   std::vector<WorkerInfo> all;
   each_current([&](const Worker& worker, const Task* task) {
     if (!worker.thread->is_alive()) return;
-    all.push_back({worker.thread->name(), ::getpid(), worker.thread->native_id().value_or(0),
+    all.push_back({worker.thread->name(), current_process().pid, worker.thread->native_id().value_or(0),
                    task != nullptr ? task->name() : std::string()});
   });
   return all;
