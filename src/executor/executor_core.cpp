@@ -1,5 +1,6 @@
 #include "executor/executor_core.hpp"
 
+#include <algorithm>
 #include <climits>
 #include <stdexcept>
 #include <string>
@@ -105,7 +106,7 @@ void ExecutorCore::submit(Task& task) {
   }
   if (sleeping_.load(std::memory_order_seq_cst)) ring();
   if (!open_.load(std::memory_order_seq_cst) && take_back(task)) refuse();
-  if (growing_.load(std::memory_order_relaxed)) grow(task);
+  if (growing_.load(std::memory_order_seq_cst)) grow(task);
 }
 
 bool ExecutorCore::take_back(Task& task) noexcept {
@@ -130,7 +131,7 @@ void ExecutorCore::grow(Task& task) {
     if (queue_.size() <= static_cast<std::size_t>(free_workers_.load(std::memory_order_relaxed))) return;
   }
   try {
-    growing_.store(place_->more_work(), std::memory_order_relaxed);
+    place_->more_work();
   } catch (...) {
     if (take_back(task)) throw;  // Otherwise somebody was there to begin it after all.
   }
@@ -234,7 +235,7 @@ TaskPtr ExecutorCore::next(const Deadline& deadline, std::atomic<Task*>* taken) 
     if (task == nullptr) {
       wait_for_task(ticket, deadline);
     } else if (task->state().running()) {
-      if (task->options().deadline) clock_.watch(*this, *task, *task->options().deadline);
+      watch(*task);
       return task;
     }
   }
@@ -250,6 +251,48 @@ void ExecutorCore::wait_for_task(std::uint32_t ticket, const Deadline& deadline)
 void ExecutorCore::begin(Task& task) {
   ++task.attempts_;
   queued_ -= task.items();
+}
+
+void ExecutorCore::watch(Task& task) {
+  if (task.options().deadline) clock_.watch(*this, task, *task.options().deadline);
+}
+
+void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(const Task& task), bool may_be_alone,
+                        std::vector<TaskPtr>& tasks) {
+  const std::size_t before = tasks.size();
+  bool wake_submitter = false;
+  {
+    MutexGuard guard(mutex_);
+    take_in();
+    most = std::min(most, (queue_.size() + sharers - 1) / sharers);
+    while (tasks.size() - before < most && !queue_.empty()) {
+      const bool is_alone = alone(*queue_.first());
+      if (is_alone && (!may_be_alone || tasks.size() > before)) break;
+      TaskPtr task(queue_.pop_front());
+      if (!task->state().start()) continue;
+      begin(*task);
+      tasks.push_back(std::move(task));
+      if (is_alone) break;
+    }
+    wake_submitter = options_.backlog_limit && room_.announce();
+  }
+  if (wake_submitter) room_.wake_one();
+  for (std::size_t at = before; at < tasks.size(); ++at) watch(*tasks[at]);
+}
+
+void ExecutorCore::give_back(Task& task) noexcept {
+  MutexGuard guard(mutex_);
+  if (!task.state().unstart()) return;
+  --task.attempts_;
+  task.state().add_reference();
+  queue_.push_front(task);
+  queued_ += task.items();
+}
+
+bool ExecutorCore::has_queued() {
+  if (inbox_.load(std::memory_order_seq_cst) != nullptr) return true;
+  MutexGuard guard(mutex_);
+  return !queue_.empty();
 }
 
 void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
@@ -300,7 +343,7 @@ bool ExecutorCore::run_here(Task& task) noexcept {
     if (queue_.remove(task)) held.reset(&task);
     begin(task);
   }
-  if (task.options().deadline) clock_.watch(*this, task, *task.options().deadline);
+  watch(task);
   place_->run_here(task);
   return true;
 }
@@ -327,6 +370,7 @@ std::size_t ExecutorCore::close(Backlog backlog) {
   std::size_t cancelled = 0;
   for (const TaskPtr& task : queued) cancelled += task->state().cancel() ? 1 : 0;
   wake_all();
+  place_->closed();
   return cancelled;
 }
 
@@ -347,8 +391,10 @@ ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline)
 
 void ExecutorCore::broke(std::exception_ptr reason) noexcept {
   const ExceptionInfo info = describe_exception(reason);
-  const std::string text =
-      "the initializer of the executor " + name() + " failed: " + info.type_name + ": " + info.what;
+  broke("the initializer of the executor " + name() + " failed: " + info.type_name + ": " + info.what);
+}
+
+void ExecutorCore::broke(const std::string& text) noexcept {
   log_line(LogLevel::Error, "{}", text);
   std::vector<TaskPtr> queued;
   {
@@ -370,6 +416,7 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
     finished(*task, FutureState::Outcome::Error);
   }
   wake_all();
+  place_->closed();
 }
 
 ExecutorCounters ExecutorCore::counters() {

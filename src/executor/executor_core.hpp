@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <tandem/detail/deadline.hpp>
@@ -58,6 +59,18 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// unless one that is running is to be tried again; or when the deadline has passed. `taken` is set to it before
   /// anybody can find that it is not queued any more.
   TaskPtr next(const Deadline& deadline, std::atomic<Task*>* taken = nullptr);
+  /// For places that have workers of their own way to wait: appends up to `most` tasks, now running, but no more than
+  /// one in `sharers` of those that wait, rounded up. A task for which `alone` holds is taken only if it
+  /// `may_be_alone`, as the first, and then nothing behind it.
+  void take(std::size_t most, std::size_t sharers, bool (*alone)(const Task& task), bool may_be_alone,
+            std::vector<TaskPtr>& tasks);
+  /// Puts a task that was taken and has not been begun after all back to the front; nothing if it is settled by now.
+  void give_back(Task& task) noexcept;
+  /// Whether Place::more_work() is to be called. After `true` was said, it is called for every task that was submitted
+  /// later than has_queued() was asked.
+  void call_for_more_work(bool wanted) noexcept { growing_.store(wanted, std::memory_order_seq_cst); }
+  bool has_queued();
+  bool is_open() const noexcept { return open_.load(std::memory_order_seq_cst); }
   /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
   void finished(Task& task, FutureState::Outcome outcome) noexcept;
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
@@ -69,6 +82,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void worker_is_gone() noexcept { free_workers_.fetch_sub(1, std::memory_order_relaxed); }
   /// The initializer of a worker failed: all that is not begun, and all that will come, fails.
   void broke(std::exception_ptr reason) noexcept;
+  /// The same for another reason, which the text gives.
+  void broke(const std::string& text) noexcept;
 
   // For tasks.
   /// A pending task was claimed by who cancels it.
@@ -83,6 +98,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void put_in_queue(Task& task);
   /// Takes the place of a task among those that run, and starts its clock.
   void begin(Task& task) TANDEM_REQUIRES(mutex_);
+  /// Starts the clock of a task that was begun.
+  void watch(Task& task);
   std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
   /// Moves what is in the inbox to the queue.
   void take_in() TANDEM_REQUIRES(mutex_);

@@ -17,8 +17,8 @@ class ExecutorCore;
 
 /// Workers that take tasks from an ExecutorCore: threads, processes, other machines.
 ///
-/// The core has the queue; a place takes from it (ExecutorCore::next(), try_next()) when it has a worker that is free,
-/// so that a task whose turn has not come can be cancelled for nothing. A task that it took is in state running; what
+/// The core has the queue; a place takes from it (ExecutorCore::next(), take()) when it has a worker that is free, so
+/// that a task whose turn has not come can be cancelled for nothing. A task that it took is in state running; what
 /// came of it the place says once: after state().claim_running() by core.finished(), which settles, or by
 /// core.failed(), which begins another attempt or settles. LocalTask::run() does that itself. Whatever runs in the
 /// place's own threads holds the core by a shared_ptr.
@@ -32,10 +32,12 @@ class Place {
   virtual void open(std::shared_ptr<ExecutorCore> core) = 0;
   /// Throws std::invalid_argument for what a task here cannot have, as a limit that cannot be kept.
   virtual void check(const TaskOptions& options) const = 0;
-  /// There are more tasks than free workers (ExecutorCore::worker_is_free()): called after a submit. Starts a worker if
-  /// there may be another one, and gives whether there may be more, and this is to be called again. Throws
-  /// std::system_error if there is none at all and none can be started.
-  virtual bool more_work() = 0;
+  /// There are more tasks than free workers (ExecutorCore::worker_is_free()): called after a submit, unless
+  /// ExecutorCore::call_for_more_work(false) was said last. Starts a worker if there may be another one, or hands tasks
+  /// out. Throws std::system_error if there is no worker at all and none can be started.
+  virtual void more_work() = 0;
+  /// The executor was closed, or is broken: called once or more, after what is left has changed.
+  virtual void closed() noexcept {}
   /// Why stop() is called.
   enum class Why { Cancelled, Deadline, ShutDown };
   /// Ends a running task: settles it with the error that `why` stands for, unless it is settled by now, and sees to it
@@ -48,7 +50,7 @@ class Place {
   /// Who is there.
   virtual std::vector<WorkerInfo> workers() const = 0;
   /// Runs a task that is in state running, in the calling thread, which is inside of a task of this core (see
-  /// WorkerScope): so that a task can wait for another one in a full pool. Only threads are asked.
+  /// WorkerScope): so that a task can wait for another one in a full pool. Only threads have such scopes.
   virtual void run_here(Task& task) noexcept = 0;
 };
 

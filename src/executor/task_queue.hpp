@@ -18,6 +18,14 @@ class TaskQueue {
     task.queued_ = true;
     ++size_;
   }
+  void push_front(Task& task) noexcept {
+    task.previous_ = nullptr;
+    task.next_ = first_;
+    (first_ != nullptr ? first_->previous_ : last_) = &task;
+    first_ = &task;
+    task.queued_ = true;
+    ++size_;
+  }
   /// Null if there is none.
   Task* pop_front() noexcept {
     Task* const task = first_;

@@ -23,15 +23,14 @@ void ThreadPlace::check(const TaskOptions& options) const {
     throw std::invalid_argument("a thread cannot be ended by a CPU time limit: use a ProcessExecutor");
 }
 
-bool ThreadPlace::more_work() {
+void ThreadPlace::more_work() {
   MutexGuard guard(mutex_);
-  if (workers_.size() >= limit_) return false;
+  if (workers_.size() >= limit_) return;
   try {
     start_worker();
   } catch (...) {
     if (workers_.empty()) throw;  // Otherwise those that there are will do.
   }
-  return workers_.size() < limit_;
 }
 
 void ThreadPlace::start_worker() {
@@ -48,6 +47,7 @@ void ThreadPlace::start_worker() {
     core->worker_is_gone();
     throw;
   }
+  if (workers_.size() >= limit_) core->call_for_more_work(false);
 }
 
 void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {

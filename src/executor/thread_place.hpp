@@ -22,7 +22,7 @@ class ThreadPlace final : public Place {
 
   void open(std::shared_ptr<ExecutorCore> core) override;
   void check(const TaskOptions& options) const override;
-  bool more_work() override;
+  void more_work() override;
   void stop(Task& task, Why why) noexcept override;
   bool join(const Deadline& deadline) override;
   std::vector<GivenUpTask> give_up() override;
