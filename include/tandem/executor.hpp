@@ -17,6 +17,7 @@
 #include <tandem/detail/executor_base.hpp>
 #include <tandem/detail/local_call.hpp>
 #include <tandem/detail/map_run.hpp>
+#include <tandem/detail/remote_call.hpp>
 #include <tandem/executor_options.hpp>
 #include <tandem/future.hpp>
 
@@ -285,6 +286,60 @@ class ThreadExecutor : public BasicExecutor<detail::LocalCalls> {
             std::move(options),
             [fn = std::decay_t<F>(std::forward<F>(initializer)),
              args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(arguments)...)] { std::apply(fn, args); })) {}
+};
+
+/// A pool of processes. Owner: move-only; its destructor waits until everything that was submitted is done.
+///
+///   tandem::ProcessExecutor executor;                      // what a task does to its process harms no other task
+///   tandem::Future<Page> page = executor.submit(parse, std::string(text));
+///   for (double area : executor.map(area_of, shapes)) total += area;
+///
+/// It has the members of ThreadExecutor. Callables, arguments and results must be able to travel (see wire.hpp);
+/// arguments are encoded by submit(), so what cannot be encoded fails there. An exception comes back as its own type if
+/// that is of the standard library or of Tandem, else as RemoteError. A stop token says nothing to a task here: one
+/// that is stopped gets SIGTERM, and SIGKILL when ExecutorOptions::terminate_grace is over.
+///
+/// A task may make a pool of its own. All workers of the pools of one process, and of the pools inside of these
+/// workers, share one CPU budget (cpu_count(), or the most workers that a pool outside of workers was given): no more
+/// of them run at once. A worker that waits in Tandem, or sleeps in something else for long, lets another one run.
+///
+/// Threads: every member may be called at once from any thread, except the destructor and moving. In a process forked
+/// off, the executor is void: members throw StateError and the destructor does nothing. Callbacks of futures run in the
+/// pool's one thread: they must not wait for other tasks of the pool.
+/// Killed peers: a worker that crashes, is killed or leaves costs the task that it runs and no other one: that future
+/// fails with TaskCrashed, which holds the crash report, unless TaskOptions::retries allows another attempt. The worker
+/// is replaced. No task is begun twice otherwise. When the executor's process is gone, however it went, its workers are
+/// killed by the kernel at once.
+/// Memory ordering: what happened before submit() is seen by the call in shared objects; what the call did there is
+/// seen by who has its result. Errors: ExecutorShutDown, BrokenExecutor, BacklogFull from submit() and map(), WireError
+/// for what cannot be encoded; NotInitialized, std::system_error if no process can be started at all. Futures fail with
+/// TaskCrashed, OutOfMemory, CpuTimeExceeded, DeadlineExceeded, or what the task threw. Leaving main waits for what was
+/// submitted, as if the executor were shut down there. SIGINT (Ctrl-C), unless it is handled, ends the program and all
+/// of its workers with one line on standard error. Cost: a task about 1 us if many are on their way; 4 copies of its
+/// arguments and of its result at the most, 3 if they are large. Workers are started when there is work for them, at
+/// what Process::start() costs.
+class ProcessExecutor : public BasicExecutor<detail::RemoteCalls> {
+ public:
+  /// A pool that starts processes when there is work for them.
+  ProcessExecutor() : ProcessExecutor(ExecutorOptions()) {}
+  /// Throws std::invalid_argument for no workers at all.
+  explicit ProcessExecutor(std::size_t workers) : ProcessExecutor(ExecutorOptions{.workers = workers}) {}
+  /// Throws std::invalid_argument for an option that makes no sense.
+  explicit ProcessExecutor(ExecutorOptions options)
+      : BasicExecutor(detail::make_process_executor(std::move(options), nullptr)) {}
+  /// Each worker calls `initializer(arguments...)` before its first task. If it throws, or the worker dies in it, the
+  /// executor is broken: what waits and what is submitted later fails with BrokenExecutor, which holds the reason.
+  template <class F, class... Args>
+  ProcessExecutor(ExecutorOptions options, F&& initializer, Args&&... arguments)
+      : BasicExecutor(make(std::move(options), std::forward<F>(initializer), std::forward<Args>(arguments)...)) {}
+
+ private:
+  template <class F, class... Args>
+  static std::shared_ptr<detail::ExecutorCore> make(ExecutorOptions options, F&& initializer, Args&&... arguments) {
+    detail::Encoder call;
+    detail::encode_call<F, Args...>(call, initializer, arguments...);
+    return detail::make_process_executor(std::move(options), &call);
+  }
 };
 
 }  // namespace tandem

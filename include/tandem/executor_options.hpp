@@ -49,6 +49,8 @@ struct ExecutorOptions {
   std::optional<StartMethod> start_method{};
   /// After how many tasks a worker is replaced by a new one. Empty: never.
   std::optional<std::size_t> tasks_per_child{};
+  /// A worker that has more memory of its own than this behind a task is replaced by a new one. Empty: never.
+  std::optional<std::uint64_t> worker_memory_bytes{};
   /// How long a process that is terminated has before it is killed.
   std::chrono::milliseconds terminate_grace{1000};
 };

@@ -6,6 +6,7 @@
 
 #include "core/log.hpp"
 #include "executor/executor_core.hpp"
+#include "executor/process_place.hpp"
 #include "executor/thread_place.hpp"
 
 namespace tandem {
@@ -22,6 +23,13 @@ std::size_t worker_limit(const ExecutorCore& core) noexcept {
 
 std::shared_ptr<ExecutorCore> make_thread_executor(ExecutorOptions options, std::function<void()> initializer) {
   return ExecutorCore::make(std::move(options), std::make_unique<ThreadPlace>(std::move(initializer)));
+}
+
+std::shared_ptr<ExecutorCore> make_process_executor(ExecutorOptions options, const Encoder* initializer) {
+  std::optional<ParcelRef> call;
+  if (initializer != nullptr)
+    call.emplace(make_parcel(initializer->bytes().data(), initializer->bytes().size(), initializer->objects()));
+  return ExecutorCore::make(std::move(options), std::make_unique<ProcessPlace>(std::move(call)));
 }
 
 }  // namespace detail

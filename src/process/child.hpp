@@ -5,10 +5,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <tandem/process.hpp>
@@ -39,6 +41,10 @@ class Child : public std::enable_shared_from_this<Child> {
  public:
   /// Throws std::invalid_argument for an option that makes no sense.
   Child(std::unique_ptr<ProcessBody> body, ProcessOptions options);
+
+  /// Has `told` called once the child has ended and everything is known of its end, by the thread that sees children
+  /// end, which must not wait for anything. Before start().
+  void on_end(std::function<void()> told) { on_end_ = std::move(told); }
 
   // For Process; each does what the member of its name does.
   void start();
@@ -116,9 +122,11 @@ class Child : public std::enable_shared_from_this<Child> {
 
   // Parts of end() (child_end.cpp).
   static std::optional<ExitStatus> noted_status(const ChildRecord* record, int last_signal);
+  void mark_ended(const ExitStatus& status, const std::optional<ProcessUsage>& used, std::shared_ptr<Failure> failure);
 
   const ProcessOptions options_;
   const bool fork_only_;
+  std::function<void()> on_end_;  // Written before start().
   std::stop_source stop_;
 
   // The process that this is a child of, 0 until started: in another one, forked off that, it is void.

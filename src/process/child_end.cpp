@@ -80,6 +80,12 @@ void Child::end(pid_t pid, const std::optional<Ending>& told, std::vector<std::s
   parcel.reset();
   log_line(LogLevel::Debug, "{} (pid {}) has ended: {}", name(), pid, status.to_string());
 
+  mark_ended(status, used, std::move(failure));
+  if (on_end_) on_end_();
+}
+
+void Child::mark_ended(const ExitStatus& status, const std::optional<ProcessUsage>& used,
+                       std::shared_ptr<Failure> failure) {
   Fd closed_pidfd, closed_channel;
   std::shared_ptr<Server> server;
   const MutexGuard guard(mutex_);

@@ -13,12 +13,15 @@
 
 namespace tandem::detail {
 
+class Encoder;
 class ExecutorCore;
 
 /// Hands a task to the executor, which may have to wait for room in its backlog. On an exception the task is not there.
 void submit_task(ExecutorCore& core, Task& task, const std::optional<TaskOptions>& options);
 /// An executor whose tasks run in threads. `initializer` may be empty. Throws std::invalid_argument for bad options.
 std::shared_ptr<ExecutorCore> make_thread_executor(ExecutorOptions options, std::function<void()> initializer);
+/// An executor whose tasks are RemoteTasks that run in processes. `initializer`: a call for run_call(); null for none.
+std::shared_ptr<ExecutorCore> make_process_executor(ExecutorOptions options, const Encoder* initializer);
 std::size_t worker_limit(const ExecutorCore& core) noexcept;
 
 /// Submits a call made by LocalCalls or its like; takes over the handle that it comes with.

@@ -1,0 +1,403 @@
+#include "executor/process_place.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <tandem/detail/remote_task.hpp>
+#include <tandem/error.hpp>
+
+#include "core/kill_point.hpp"
+#include "core/log.hpp"
+#include "executor/cpu_budget.hpp"
+#include "process/limits.hpp"
+#include "wire/exceptions.hpp"
+
+namespace tandem::detail {
+namespace {
+
+// How long a worker may be silent before what waits behind its task is taken back for others.
+constexpr std::chrono::milliseconds kLongTask{5};
+// How often the pool's thread looks by itself whether all is well.
+constexpr std::chrono::seconds kLook{1};
+constexpr std::size_t kMostResults = 1024;
+// Workers that die one after the other before any of them is ready: what keeps them from it will not go away.
+constexpr unsigned kMostFailedStarts = 10;
+
+std::exception_ptr stop_error(const Task& task, Place::Why why) {
+  if (why == Place::Why::Deadline)
+    return std::make_exception_ptr(DeadlineExceeded("the task " + task.name() + " ran for longer than its deadline"));
+  return std::make_exception_ptr(
+      ExecutorShutDown("the task " + task.name() + " was running when its executor gave up"));
+}
+
+}  // namespace
+
+void ProcessPlace::open(std::shared_ptr<ExecutorCore> core) {
+  core_ = core.get();
+  limit_ = core->worker_limit();
+  const ExecutorOptions& options = core->options();
+  if (options.gil) throw std::invalid_argument("processes share no Gil: the option is for a ThreadExecutor");
+  if (options.terminate_grace < std::chrono::milliseconds::zero())
+    throw std::invalid_argument("a grace time must not be negative");
+  if (options.worker_memory_bytes == std::uint64_t{0})
+    throw std::invalid_argument("a worker cannot have at most 0 bytes of memory");
+  budget_ = cpu_budget_for_pool(limit_);
+  tell_of_interrupts();
+}
+
+void ProcessPlace::check(const TaskOptions& options) const {
+  if (options.memory_limit_bytes == std::uint64_t{0})
+    throw std::invalid_argument("a task cannot have at most 0 bytes of memory");
+  if (options.cpu_time_limit && *options.cpu_time_limit <= std::chrono::nanoseconds::zero())
+    throw std::invalid_argument("a task's CPU time limit must be above zero");
+}
+
+void ProcessPlace::more_work() {
+  MutexGuard guard(mutex_);
+  if (!thread_) {
+    thread_.emplace(ThreadOptions{.name = core_->name() + "-pool", .daemon = false},
+                    [this, core = core_->shared_from_this()] { run(); });
+    try {
+      thread_->start();
+    } catch (...) {
+      thread_.reset();
+      throw;
+    }
+  }
+  fill();
+}
+
+PoolWorker* ProcessPlace::worker(std::uint64_t id) {
+  const auto found =
+      std::find_if(workers_.begin(), workers_.end(), [id](const WorkerPtr& worker) { return worker->id() == id; });
+  return found == workers_.end() ? nullptr : found->get();
+}
+
+PoolWorker* ProcessPlace::free_worker() {
+  const auto found =
+      std::find_if(workers_.begin(), workers_.end(), [](const WorkerPtr& worker) { return worker->is_free(); });
+  return found == workers_.end() ? nullptr : found->get();
+}
+
+PoolWorker* ProcessPlace::worker_with_room() {
+  const auto found =
+      std::find_if(workers_.begin(), workers_.end(), [](const WorkerPtr& worker) { return worker->room() > 0; });
+  return found == workers_.end() ? nullptr : found->get();
+}
+
+PoolWorker& ProcessPlace::start_worker() {
+  // The lowest number that is not in use: "parser-0" again for the one that takes its place.
+  std::size_t number = 0;
+  std::string name;
+  do name = core_->name() + "-" + std::to_string(number++);
+  while (
+      std::any_of(workers_.begin(), workers_.end(), [&](const WorkerPtr& worker) { return worker->name() == name; }));
+  workers_.push_back(std::make_unique<PoolWorker>(
+      PoolWorker::Start{++last_worker_, name, core_->options(), results_, budget_, initializer_}));
+  return *workers_.back();
+}
+
+void ProcessPlace::fill() {
+  if (closing_) return;
+  for (;;) {
+    PoolWorker* chosen = free_worker();
+    if (chosen == nullptr && workers_.size() < limit_ && core_->has_queued()) {
+      try {
+        chosen = &start_worker();
+      } catch (...) {
+        if (workers_.empty()) throw;  // Otherwise those that there are will do.
+      }
+    }
+    const bool is_free = chosen != nullptr;
+    if (chosen == nullptr) chosen = worker_with_room();
+    if (chosen == nullptr) return core_->call_for_more_work(false);
+    core_->take(std::max<std::size_t>(1, chosen->room()), limit_, runs_alone, is_free, taken_);
+    if (!taken_.empty()) {
+      try {
+        chosen->send(taken_);
+      } catch (...) {
+        while (!taken_.empty()) {
+          core_->give_back(*taken_.back());
+          taken_.pop_back();
+        }
+        throw;
+      }
+    } else if (core_->has_queued() && !is_free) {
+      return core_->call_for_more_work(false);  // For a task that wants a worker for itself.
+    } else {
+      core_->call_for_more_work(true);
+      if (!core_->has_queued()) return;
+    }
+  }
+}
+
+void ProcessPlace::fill_or_break() noexcept {
+  std::string reason;
+  try {
+    MutexGuard guard(mutex_);
+    fill();
+    return;
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  broken_ = "the executor " + core_->name() + " has no worker and can have none: " + reason;
+  core_->broke(broken_);
+}
+
+void ProcessPlace::run() {
+  std::vector<ResultQueueItem> items;
+  std::vector<Told> told;
+  std::vector<WorkerPtr> gone;
+  Clock::duration wait{};
+  for (;;) {
+    {
+      MutexGuard guard(mutex_);
+      wait = see_to_workers();
+      if (all_gone()) return;
+    }
+    items = results_.get_many_for(kMostResults, wait);
+    if (items.empty() && wait >= kLook) find_lost_workers();
+    {
+      MutexGuard guard(mutex_);
+      take_in(items, told, gone);
+    }
+    fill_or_break();
+    for (Told& one : told) tell(one);
+    for (const WorkerPtr& worker : gone) bury(*worker);
+    if (!told.empty() || !gone.empty()) fill_or_break();
+    told.clear();
+    gone.clear();
+  }
+}
+
+void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vector<Told>& told,
+                           std::vector<WorkerPtr>& gone) {
+  for (const ResultQueueItem& item : items) {
+    const auto head = MessageReader(item.first).read<ResultHead>();
+    PoolWorker* const from = worker(head.worker);
+    if (from == nullptr) continue;
+    switch (head.kind) {
+      case ResultHead::kReady:
+        from->note_ready();
+        failed_starts_ = 0;
+        break;
+      case ResultHead::kInitializerFailed:
+        from->close();
+        told.push_back({nullptr, head, &item, nullptr});
+        break;
+      case ResultHead::kGone: {
+        const auto place = std::find_if(workers_.begin(), workers_.end(),
+                                        [&](const WorkerPtr& worker) { return worker.get() == from; });
+        gone.push_back(std::move(*place));
+        workers_.erase(place);
+        break;
+      }
+      case ResultHead::kWake:
+        break;
+      default:
+        if (TaskPtr task = from->take_result(head)) told.push_back({std::move(task), head, &item, nullptr});
+    }
+  }
+}
+
+void ProcessPlace::tell(Told& told) noexcept {
+  MessageReader reader(told.item->first);
+  static_cast<void>(reader.read<ResultHead>());
+  std::span<const std::byte> bytes = reader.rest();
+  if (told.item->second) {
+    const auto [begin, size] = parcel_bytes(*told.item->second->object());
+    bytes = {begin, size};
+  }
+  std::exception_ptr error;
+  try {
+    if (told.head.kind == ResultHead::kValue) {
+      if (!told.task->state().claim_running()) return;
+      Decoder decoder(bytes);
+      auto& task = static_cast<RemoteTask&>(*told.task);
+      const FutureState::Outcome outcome = task.take_result(decoder);
+      task.forget();
+      return core_->finished(task, outcome);
+    }
+    if (told.head.kind == ResultHead::kOutOfMemory) {
+      MessageReader numbers(bytes);
+      const auto limit = numbers.read<std::uint64_t>();
+      const auto peak = numbers.read<std::uint64_t>();
+      error = std::make_exception_ptr(OutOfMemory("the task " + told.task->name() + " wanted more memory than the " +
+                                                      std::to_string(limit) + " bytes that it may have; it had " +
+                                                      std::to_string(peak) + " at the most",
+                                                  limit, peak));
+    } else {
+      error = decode_exception(bytes);
+    }
+  } catch (const std::exception&) {
+    error = std::current_exception();
+  }
+  if (told.task != nullptr) return core_->failed(*told.task, std::move(error));
+  if (broken_.empty()) {
+    core_->broke(error);
+    broken_ = "the initializer of the executor " + core_->name() + " failed";
+  }
+}
+
+void ProcessPlace::bury(PoolWorker& worker) noexcept {
+  if (Task* const task = worker.current()) {
+    // The others it had not begun: they cost nothing but time.
+    for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
+    log_line(LogLevel::Debug, "{} died while it ran {}", worker.name(), task->name());
+    core_->failed(*task, worker.death_of(*task));
+  } else {
+    for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
+  }
+  if (!worker.was_ready() && broken_.empty()) {
+    const CrashReport report = worker.report();
+    const bool by_initializer = initializer_ && report.signal != SIGKILL && report.signal != SIGTERM;
+    if (by_initializer || ++failed_starts_ >= kMostFailedStarts)
+      broken_ = "the executor " + core_->name() + " has no workers: " + worker.name() +
+                (by_initializer ? " died in its initializer: " : " died before it was ready, as others before it: ") +
+                report.to_string();
+  }
+  // What came back when nobody can run it.
+  if (!broken_.empty()) core_->broke(broken_);
+}
+
+ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
+  const Clock::time_point now = Clock::now();
+  Clock::duration wait = kLook;
+  const bool others_can = free_worker() != nullptr || workers_.size() < limit_;
+  bool idle = true;
+  for (const WorkerPtr& worker : workers_) {
+    worker->kill_if_due(now);
+    if (worker->kill_at()) wait = std::min(wait, *worker->kill_at() - now);
+    if (!worker->is_idle()) idle = false;
+    if (!worker->has_waiting() || !worker->is_open() || !others_can) continue;
+    const Clock::duration silent = now - worker->heard();
+    if (silent < kLongTask) {
+      wait = std::min<Clock::duration>(wait, kLongTask - silent);
+    } else {
+      worker->note_long_task();
+      take_back(*worker);
+      wait = Clock::duration::zero();
+    }
+  }
+  if (idle && !closing_ && !core_->is_open() && !core_->has_queued()) {
+    closing_ = true;
+    for (const WorkerPtr& worker : workers_) worker->close();
+  }
+  return std::max(wait, Clock::duration::zero());
+}
+
+void ProcessPlace::take_back(PoolWorker& worker) {
+  for (const TaskPtr& task : worker.take_back()) core_->give_back(*task);
+}
+
+bool ProcessPlace::all_gone() {
+  return closing_ && workers_.empty();
+}
+
+void ProcessPlace::find_lost_workers() {
+  MutexGuard guard(mutex_);
+  for (const WorkerPtr& worker : workers_) {
+    if (worker->child().is_alive()) continue;
+    ResultQueueItem item;
+    append(item.first, ResultHead{worker->id(), 0, ResultHead::kGone, 0});
+    try {
+      results_.put(item);
+    } catch (const std::system_error&) {
+      // The arena is still full: next time.
+    }
+  }
+}
+
+void ProcessPlace::wake() noexcept {
+  try {
+    ResultQueueItem item;
+    append(item.first, ResultHead{0, 0, ResultHead::kWake, 0});
+    results_.put(item);
+  } catch (const std::exception&) {
+    // The arena is full: it looks by itself, a little later.
+  }
+}
+
+void ProcessPlace::closed() noexcept {
+  wake();
+}
+
+void ProcessPlace::terminate(PoolWorker& worker) {
+  worker.terminate(core_->options().terminate_grace);
+  wake();
+}
+
+void ProcessPlace::stop(Task& task, Why why) noexcept {
+  bool settle = false;
+  {
+    MutexGuard guard(mutex_);
+    const auto found =
+        std::find_if(workers_.begin(), workers_.end(), [&](const WorkerPtr& worker) { return worker->has(task); });
+    if (found == workers_.end()) {
+      settle = task.state().claim_running();  // On its way from one worker to another.
+    } else {
+      PoolWorker& worker = **found;
+      // First of all it must begin no other one, which would die in the place of this one.
+      std::vector<TaskPtr> waiting = worker.take_back();
+      const bool is_begun = worker.has(task);
+      const bool again = why == Why::Deadline && task.attempts() <= task.options().retries;
+      settle = (!again || !is_begun) && task.state().claim_running();
+      for (const TaskPtr& other : waiting) core_->give_back(*other);
+      if (is_begun && (settle || (again && task.state().running()))) {
+        if (again) worker.set_stop_error(stop_error(task, why));
+        terminate(worker);
+      } else {
+        wake();
+      }
+    }
+  }
+  if (!settle) return;
+  task.forget();
+  if (why != Why::Cancelled) task.state().write_error(stop_error(task, why));
+  core_->finished(task, why == Why::Cancelled ? FutureState::Outcome::Cancelled : FutureState::Outcome::Error);
+}
+
+bool ProcessPlace::join(const Deadline& deadline) {
+  Thread* thread = nullptr;
+  {
+    MutexGuard guard(mutex_);
+    if (!thread_) return true;
+    thread = &*thread_;
+  }
+  return thread->join_for(deadline.left(std::chrono::hours(24 * 365)));
+}
+
+std::vector<GivenUpTask> ProcessPlace::give_up() {
+  std::vector<GivenUpTask> given_up;
+  std::vector<TaskPtr> running;
+  {
+    MutexGuard guard(mutex_);
+    for (const WorkerPtr& worker : workers_) {
+      take_back(*worker);
+      Task* const task = worker->current();
+      if (task == nullptr || !task->state().running()) continue;
+      given_up.push_back({task->name(), worker->name()});
+      task->state().add_reference();
+      running.emplace_back(task);
+    }
+  }
+  for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
+  return given_up;
+}
+
+std::vector<WorkerInfo> ProcessPlace::workers() const {
+  std::vector<WorkerInfo> all;
+  MutexGuard guard(mutex_);
+  for (const WorkerPtr& worker : workers_) {
+    if (!worker->child().is_alive()) continue;
+    const pid_t pid = worker->child().pid().value_or(0);
+    const Task* const task = worker->current();
+    all.push_back({worker->name(), pid, pid, task != nullptr ? task->name() : std::string()});
+  }
+  return all;
+}
+
+}  // namespace tandem::detail
