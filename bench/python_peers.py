@@ -244,7 +244,59 @@ def idle_memory(method):
     return sample
 
 
+def add_one(number):
+    return number + 1
+
+
+def echo(data):
+    return data
+
+
+def pool_tasks(cores, count):
+    """Millions of tasks each second, one by one."""
+    with fork.Pool(2) as pool:
+        pool.map(add_one, range(1000))
+        start = time.perf_counter()
+        assert sum(1 for _ in pool.imap_unordered(add_one, range(count))) == count
+        return count / (time.perf_counter() - start) / 1e6
+
+
+def pool_map(cores, count):
+    """Millions of items each second, in chunks as large as Pool makes them by itself."""
+    items = list(range(count))
+    with fork.Pool(2) as pool:
+        pool.map(add_one, items[:1000])
+        start = time.perf_counter()
+        assert len(pool.map(add_one, items)) == count
+        return count / (time.perf_counter() - start) / 1e6
+
+
+def pool_apply(cores, calls):
+    with fork.Pool(2) as pool:
+        pool.apply(add_one, (1,))
+        times = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            pool.apply(add_one, (1,))
+            times.append((time.perf_counter() - start) * 1e6)
+        return median(times)
+
+
+def pool_mebibytes(cores, count):
+    """GB each second, one way and back counted together, of calls that take and give 1 MiB."""
+    data = bytes(1 << 20)
+    with fork.Pool(2) as pool:
+        pool.map(echo, [data] * 4, 1)
+        start = time.perf_counter()
+        assert sum(len(result) for result in pool.imap_unordered(echo, (data for _ in range(count)))) == count << 20
+        return 2 * (count << 20) / (time.perf_counter() - start) / 1e9
+
+
 SAMPLES = {
+    "pool_tasks": pool_tasks,
+    "pool_map": pool_map,
+    "pool_apply": pool_apply,
+    "pool_mebibytes": pool_mebibytes,
     "lock_alone": lambda cores, _: held_once(fork.Lock()),
     "rlock_alone": lambda cores, _: held_once(fork.RLock()),
     "semaphore_alone": lambda cores, _: held_once(fork.Semaphore()),

@@ -102,7 +102,10 @@ using ResultQueueItem = std::pair<std::vector<std::byte>, std::optional<ParcelRe
 
 /// Appends to a message.
 inline void append_bytes(std::vector<std::byte>& message, std::span<const std::byte> bytes) {
-  message.insert(message.end(), bytes.begin(), bytes.end());
+  if (bytes.empty()) return;
+  const std::size_t before = message.size();
+  message.resize(before + bytes.size());
+  std::memcpy(message.data() + before, bytes.data(), bytes.size());
 }
 template <class T>
 void append(std::vector<std::byte>& message, const T& value) {
