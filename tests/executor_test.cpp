@@ -33,7 +33,9 @@ TYPED_TEST(ExecutorTest, SubmitGivesTheResult) {
   EXPECT_EQ(executor.submit(tasks::twice, 21).get(), 42);
   EXPECT_EQ(executor.submit(tasks::sum, 1, 2).get(), 3);
   executor.submit(tasks::nothing).get();
-  EXPECT_EQ(executor.submit([](int a, const std::string& b) { return b + std::to_string(a); }, 1, "one").get(), "one1");
+  EXPECT_EQ(
+      executor.submit([](int a, const std::string& b) { return b + std::to_string(a); }, 1, std::string("one")).get(),
+      "one1");
 }
 
 // EXE-02: arguments of every shape pass, also those that look like options of the executor.
@@ -47,7 +49,7 @@ TYPED_TEST(ExecutorTest, ArgumentsPassUnchanged) {
 // POL-21, EXE-79: the error comes back as what it was, and the next task runs.
 TYPED_TEST(ExecutorTest, ErrorComesBackAsItsOwnType) {
   auto executor = this->make(1);
-  const Future<int> failed = executor.submit(tasks::throw_out_of_range, "too far");
+  const Future<int> failed = executor.submit(tasks::throw_out_of_range, std::string("too far"));
   try {
     failed.get();
     ADD_FAILURE() << "nothing was thrown";
@@ -141,7 +143,7 @@ void note_start(Queue<std::string> started, const std::string& what) {
 }
 TYPED_TEST(ExecutorTest, EachWorkerIsInitializedBeforeItsFirstTask) {
   Queue<std::string> started;
-  typename TestFixture::Executor executor(this->options(2), note_start, started, "ready");
+  typename TestFixture::Executor executor(this->options(2), note_start, started, std::string("ready"));
   Event first, second, go;
   const Future<int> a = executor.submit(tasks::hold, first, go, 1), b = executor.submit(tasks::hold, second, go, 2);
   first.wait();
@@ -155,7 +157,7 @@ TYPED_TEST(ExecutorTest, EachWorkerIsInitializedBeforeItsFirstTask) {
 // EXE-38, EXE-78
 TYPED_TEST(ExecutorTest, FailingInitializerBreaksTheExecutor) {
   CaughtLog log;
-  typename TestFixture::Executor executor(this->options(1), tasks::throw_out_of_range, "no table");
+  typename TestFixture::Executor executor(this->options(1), tasks::throw_out_of_range, std::string("no table"));
   const auto broken = [](const auto& submit) {
     try {
       submit().get();

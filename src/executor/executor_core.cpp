@@ -276,7 +276,7 @@ void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(con
     }
     wake_submitter = options_.backlog_limit && room_.announce();
   }
-  if (wake_submitter) room_.wake_one();
+  if (wake_submitter) room_.wake_all();  // Several may have room now.
   for (std::size_t at = before; at < tasks.size(); ++at) watch(*tasks[at]);
 }
 
@@ -395,15 +395,17 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
 }
 
 void ExecutorCore::broke(const std::string& text) noexcept {
-  log_line(LogLevel::Error, "{}", text);
   std::vector<TaskPtr> queued;
+  bool first = false;
   {
     MutexGuard guard(mutex_);
-    if (!broken_) broken_ = std::make_exception_ptr(BrokenExecutor(text));
+    first = broken_ == nullptr;
+    if (first) broken_ = std::make_exception_ptr(BrokenExecutor(text));
     open_.store(false, std::memory_order_seq_cst);
     take_in();
     queued = all_queued();
   }
+  if (first) log_line(LogLevel::Error, "{}", text);
   for (const TaskPtr& task : queued) {
     if (!task->state().claim_pending()) continue;
     {
@@ -421,6 +423,7 @@ void ExecutorCore::broke(const std::string& text) noexcept {
 
 ExecutorCounters ExecutorCore::counters() {
   ExecutorCounters counters;
+  const std::optional<std::uint64_t> begun = place_->begun_items();
   // Nothing is begun under the mutex, so what has ended was begun: the difference is never negative, and never more
   // than there are workers.
   MutexGuard guard(mutex_);
@@ -432,6 +435,10 @@ ExecutorCounters ExecutorCore::counters() {
   counters.failed = failed_.load(std::memory_order_acquire);
   counters.cancelled = cancelled_.load(std::memory_order_acquire);
   counters.running = counters.submitted - counters.queued - counters.done - counters.failed - counters.cancelled;
+  if (begun && counters.running > *begun) {
+    counters.queued += counters.running - *begun;
+    counters.running = *begun;
+  }
   return counters;
 }
 

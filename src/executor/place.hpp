@@ -47,6 +47,8 @@ class Place {
   virtual bool join(const Deadline& deadline) = 0;
   /// Behind a join() that took too long: stops all that is running, and says what that was.
   virtual std::vector<GivenUpTask> give_up() = 0;
+  /// How many items are being worked on, if a place takes more tasks than it begins; the others count as queued.
+  virtual std::optional<std::uint64_t> begun_items() const { return std::nullopt; }
   /// Who is there.
   virtual std::vector<WorkerInfo> workers() const = 0;
   /// Runs a task that is in state running, in the calling thread, which is inside of a task of this core (see

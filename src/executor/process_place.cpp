@@ -9,6 +9,7 @@
 #include <tandem/detail/remote_task.hpp>
 #include <tandem/error.hpp>
 
+#include "core/exception_text.hpp"
 #include "core/kill_point.hpp"
 #include "core/log.hpp"
 #include "executor/cpu_budget.hpp"
@@ -102,36 +103,44 @@ PoolWorker& ProcessPlace::start_worker() {
 
 void ProcessPlace::fill() {
   if (closing_) return;
+  bool may_start = true;
   for (;;) {
     PoolWorker* chosen = free_worker();
-    if (chosen == nullptr && workers_.size() < limit_ && core_->has_queued()) {
+    const bool room_for_another = may_start && workers_.size() < limit_;
+    if (chosen == nullptr && room_for_another && core_->has_queued()) {
       try {
         chosen = &start_worker();
       } catch (...) {
-        if (workers_.empty()) throw;  // Otherwise those that there are will do.
+        if (workers_.empty()) throw;
+        may_start = false;  // Those that there are will do.
+        continue;
       }
     }
     const bool is_free = chosen != nullptr;
     if (chosen == nullptr) chosen = worker_with_room();
-    if (chosen == nullptr) return core_->call_for_more_work(false);
-    core_->take(std::max<std::size_t>(1, chosen->room()), limit_, runs_alone, is_free, taken_);
-    if (!taken_.empty()) {
-      try {
-        chosen->send(taken_);
-      } catch (...) {
-        while (!taken_.empty()) {
-          core_->give_back(*taken_.back());
-          taken_.pop_back();
-        }
-        throw;
-      }
-    } else if (core_->has_queued() && !is_free) {
-      return core_->call_for_more_work(false);  // For a task that wants a worker for itself.
-    } else {
-      core_->call_for_more_work(true);
-      if (!core_->has_queued()) return;
-    }
+    if (chosen == nullptr && !room_for_another) return core_->call_for_more_work(false);
+    if (chosen != nullptr && send_to(*chosen, is_free)) continue;
+    // Another one may have come by now, which its submitter left to this.
+    core_->call_for_more_work(true);
+    if (!core_->has_queued()) return;
+    // It wants a worker for itself.
+    if (chosen != nullptr && !is_free) return core_->call_for_more_work(false);
   }
+}
+
+bool ProcessPlace::send_to(PoolWorker& worker, bool is_free) {
+  core_->take(std::max<std::size_t>(1, worker.room()), limit_, runs_alone, is_free, taken_);
+  if (taken_.empty()) return false;
+  try {
+    worker.send(taken_);
+  } catch (...) {
+    while (!taken_.empty()) {
+      core_->give_back(*taken_.back());
+      taken_.pop_back();
+    }
+    throw;
+  }
+  return true;
 }
 
 void ProcessPlace::fill_or_break() noexcept {
@@ -164,10 +173,10 @@ void ProcessPlace::run() {
       MutexGuard guard(mutex_);
       take_in(items, told, gone);
     }
-    fill_or_break();
+    // Told before others are begun: a callback may want to cancel them.
     for (Told& one : told) tell(one);
     for (const WorkerPtr& worker : gone) bury(*worker);
-    if (!told.empty() || !gone.empty()) fill_or_break();
+    fill_or_break();
     told.clear();
     gone.clear();
   }
@@ -236,10 +245,9 @@ void ProcessPlace::tell(Told& told) noexcept {
     error = std::current_exception();
   }
   if (told.task != nullptr) return core_->failed(*told.task, std::move(error));
-  if (broken_.empty()) {
-    core_->broke(error);
-    broken_ = "the initializer of the executor " + core_->name() + " failed";
-  }
+  const ExceptionInfo info = describe_exception(error);
+  broken_ = "the initializer of the executor " + core_->name() + " failed: " + info.type_name + ": " + info.what;
+  core_->broke(broken_);
 }
 
 void ProcessPlace::bury(PoolWorker& worker) noexcept {
@@ -386,6 +394,14 @@ std::vector<GivenUpTask> ProcessPlace::give_up() {
   }
   for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
   return given_up;
+}
+
+std::optional<std::uint64_t> ProcessPlace::begun_items() const {
+  std::uint64_t items = 0;
+  MutexGuard guard(mutex_);
+  for (const WorkerPtr& worker : workers_)
+    if (const Task* const task = worker->current()) items += task->items();
+  return items;
 }
 
 std::vector<WorkerInfo> ProcessPlace::workers() const {

@@ -39,6 +39,7 @@ class ProcessPlace final : public Place {
   void stop(Task& task, Why why) noexcept override;
   bool join(const Deadline& deadline) override;
   std::vector<GivenUpTask> give_up() override;
+  std::optional<std::uint64_t> begun_items() const override;
   std::vector<WorkerInfo> workers() const override;
   void run_here(Task& task) noexcept override { core_->give_back(task); }
 
@@ -62,7 +63,9 @@ class ProcessPlace final : public Place {
   void bury(PoolWorker& worker) noexcept;
   /// Hands out what waits. Throws std::system_error if there is no worker and none can be started.
   void fill() TANDEM_REQUIRES(mutex_);
-  /// The same in the pool's own thread, where nobody is there to be thrown at.
+  /// Whether there was a task for it.
+  bool send_to(PoolWorker& worker, bool is_free) TANDEM_REQUIRES(mutex_);
+  /// As fill(), in the pool's own thread, where nobody is there to be thrown at.
   void fill_or_break() noexcept;
   /// What is due, and how long it is until something else is.
   Clock::duration see_to_workers() TANDEM_REQUIRES(mutex_);

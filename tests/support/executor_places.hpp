@@ -21,6 +21,7 @@
 
 #include <tandem/event.hpp>
 #include <tandem/executor.hpp>
+#include <tandem/process.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/value.hpp>
@@ -35,7 +36,13 @@ struct InThreads {
   static ExecutorOptions options() { return {}; }
 };
 
-using ExecutorPlaces = ::testing::Types<InThreads>;
+struct InProcesses {
+  static constexpr const char* kName = "Processes";
+  using Executor = ProcessExecutor;
+  static ExecutorOptions options() { return {}; }
+};
+
+using ExecutorPlaces = ::testing::Types<InThreads, InProcesses>;
 struct ExecutorPlaceNames {
   template <class Place>
   static std::string GetName(int) {
@@ -78,7 +85,7 @@ inline int add_to(Value<int> total, int value) {
 }
 /// What runs it, as workers() and this know it.
 inline std::string worker_name() {
-  return current_thread().name();
+  return parent_process() ? current_process().name : current_thread().name();
 }
 /// Says that it has begun, and returns `value` once it may.
 inline int hold(Event begun, Event go, int value) {

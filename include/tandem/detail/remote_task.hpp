@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -82,7 +83,10 @@ class RemoteTask : public Task {
   /// After a claim: decodes the result into the state, or notes the error that this gives. Gives which, for settle().
   virtual FutureState::Outcome take_result(Decoder& result) noexcept = 0;
 
-  void forget() noexcept override { payload_.clear(); }
+  /// Once: who ends it from outside may meet who brings its result.
+  void forget() noexcept override {
+    if (!forgotten_.exchange(true, std::memory_order_acq_rel)) payload_.clear();
+  }
   bool repeatable() const noexcept override { return true; }
 
  protected:
@@ -91,6 +95,7 @@ class RemoteTask : public Task {
  private:
   const CodeNumber entry_;
   const CodeNumber function_;
+  std::atomic<bool> forgotten_{false};
 };
 
 // Exceptions among other values.
