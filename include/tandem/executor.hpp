@@ -23,6 +23,12 @@
 
 namespace tandem {
 
+struct Journal;
+namespace detail {
+template <class Calls, class R, class F, class Input, bool kOrdered>
+class JournalRun;
+}
+
 /// The results of a map(), read as they come. Owner: move-only; for one thread. A range that can be gone through once.
 ///
 ///   for (double area : executor.map(area_of, shapes)) total += area;
@@ -162,6 +168,9 @@ template <class Calls>
 class BasicExecutor : public AnyExecutor {
   template <class F, class... Inputs>
   using MapResult = detail::CallResultOf<const std::decay_t<F>&, std::ranges::range_value_t<Inputs>...>;
+  template <class F, class Input>
+  using StarmapResult = std::decay_t<decltype(std::apply(std::declval<const std::decay_t<F>&>(),
+                                                         std::declval<std::ranges::range_value_t<Input>>()))>;
 
  public:
   /// Has a worker call `fn(arguments...)`, with copies of both. Waits if the backlog is full, see ExecutorOptions; not
@@ -211,10 +220,8 @@ class BasicExecutor : public AnyExecutor {
   }
   template <class F, std::ranges::input_range Input>
   auto starmap(MapOptions options, F&& fn, Input&& input) {
-    using Item = std::ranges::range_value_t<Input>;
-    using R = std::decay_t<decltype(std::apply(std::declval<const std::decay_t<F>&>(), std::declval<Item>()))>;
-    return begin_map<true, R>(options, std::forward<F>(fn),
-                              detail::TupleInput(std::views::all(std::forward<Input>(input))));
+    return begin_map<true, StarmapResult<F, Input>>(options, std::forward<F>(fn),
+                                                    detail::TupleInput(std::views::all(std::forward<Input>(input))));
   }
   /// Calls `fn` for each item and waits until all calls are done; what they return is dropped. Then throws the first
   /// failure in the order of the input, if there is one.
@@ -224,11 +231,29 @@ class BasicExecutor : public AnyExecutor {
   }
   template <class F, std::ranges::input_range... Inputs>
   void for_each(MapOptions options, F&& fn, Inputs&&... inputs) {
-    auto run = make_run<true, void>(options, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...));
-    std::exception_ptr first;
-    while (auto chunk = run->next())
-      if (!first && !chunk->failures.empty()) first = chunk->failures.front().error;
-    if (first) std::rethrow_exception(first);
+    finish(*make_run<true, void>(options, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...)));
+  }
+
+  /// The same with a journal, which keeps the results of a program that is killed for its next run: see journal.hpp,
+  /// which is to be included.
+  template <std::same_as<Journal> J, class F, std::ranges::input_range... Inputs>
+  auto map(J journal, F&& fn, Inputs&&... inputs) {
+    using R = MapResult<F, Inputs...>;
+    return begin_map<true, R>(journal, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...));
+  }
+  template <std::same_as<Journal> J, class F, std::ranges::input_range... Inputs>
+  auto map_unordered(J journal, F&& fn, Inputs&&... inputs) {
+    using R = MapResult<F, Inputs...>;
+    return begin_map<false, R>(journal, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...));
+  }
+  template <std::same_as<Journal> J, class F, std::ranges::input_range Input>
+  auto starmap(J journal, F&& fn, Input&& input) {
+    return begin_map<true, StarmapResult<F, Input>>(journal, std::forward<F>(fn),
+                                                    detail::TupleInput(std::views::all(std::forward<Input>(input))));
+  }
+  template <std::same_as<Journal> J, class F, std::ranges::input_range... Inputs>
+  void for_each(J journal, F&& fn, Inputs&&... inputs) {
+    finish(*make_run<true, void>(journal, std::forward<F>(fn), zipped(std::forward<Inputs>(inputs)...)));
   }
 
  protected:
@@ -244,10 +269,22 @@ class BasicExecutor : public AnyExecutor {
     return std::make_unique<detail::MapRunOf<Calls, R, std::decay_t<F>, Input, kOrdered>>(
         shared_core(), options, std::forward<F>(fn), std::move(input));
   }
-  template <bool kOrdered, class R, class F, class Input>
-  MapResults<R> begin_map(const MapOptions& options, F&& fn, Input input) {
+  template <bool kOrdered, class R, std::same_as<Journal> J, class F, class Input>
+  std::unique_ptr<detail::MapRun<R>> make_run(const J& journal, F&& fn, Input input) {
+    return std::make_unique<detail::JournalRun<Calls, R, std::decay_t<F>, Input, kOrdered>>(
+        shared_core(), journal.file, journal.version, journal.map, std::forward<F>(fn), std::move(input));
+  }
+  template <bool kOrdered, class R, class Options, class F, class Input>
+  MapResults<R> begin_map(const Options& options, F&& fn, Input input) {
     static_assert(!std::is_void_v<R>, "tandem: the function gives no result to read: use for_each()");
     return MapResults<R>(make_run<kOrdered, R>(options, std::forward<F>(fn), std::move(input)));
+  }
+  /// For for_each().
+  static void finish(detail::MapRun<void>& run) {
+    std::exception_ptr first;
+    while (auto chunk = run.next())
+      if (!first && !chunk->failures.empty()) first = chunk->failures.front().error;
+    if (first) std::rethrow_exception(first);
   }
 };
 

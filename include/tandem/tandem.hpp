@@ -21,6 +21,7 @@
 #include <tandem/future.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/init.hpp>
+#include <tandem/journal.hpp>
 #include <tandem/listener.hpp>
 #include <tandem/lock.hpp>
 #include <tandem/log.hpp>
