@@ -118,6 +118,8 @@ class JournalRun final : public MapRun<R> {
         input_(std::move(input)) {
     if (const std::optional<std::size_t> items = input_.left()) journal_->check_length(*items);
     fill();
+    // A refusal of the first task is one of the call.
+    if (runs_.empty() && refused_) std::rethrow_exception(std::exchange(input_error_, nullptr));
   }
   ~JournalRun() override { end(); }
 
@@ -125,14 +127,15 @@ class JournalRun final : public MapRun<R> {
     fill();
     while (!runs_.empty()) {
       const Place at = wait_for_next();
-      if (!at->second.future) {
+      if (!at->second.future.valid()) {
         if (std::optional<ChunkResult<R>> recorded = give_recorded(at)) return recorded;
         continue;  // A function without a result: there is nothing to give.
       }
       Run run = std::move(at->second);
+      --tasks_;
       forget(at, run.items);
-      if (run.future->status() != FutureStatus::Finished) return failed(run);
-      Chunk chunk = std::move(*run.future).get();
+      if (run.future.status() != FutureStatus::Finished) return failed(run);
+      Chunk chunk = std::move(run.future).get();
       sizer_.measured(run.items, chunk.time);
       fill();
       return static_cast<ChunkResult<R>&&>(chunk);
@@ -148,7 +151,7 @@ class JournalRun final : public MapRun<R> {
   struct Run {
     std::uint64_t first = 0;
     std::size_t items = 0;
-    std::optional<Future<Chunk>> future{};  // Empty: all of them are recorded.
+    Future<Chunk> future{};  // Empty: all of them are recorded.
     bool on_disk = true;
   };
   using Place = typename std::map<std::uint64_t, Run>::iterator;
@@ -159,7 +162,7 @@ class JournalRun final : public MapRun<R> {
       // In a task of this executor: rather than wait for another worker, run what will be waited for.
       if (deadline_.is_never())
         for (auto& [number, run] : runs_)
-          if (run.future) static_cast<void>(run.future->state().run_here());
+          if (run.future.valid()) static_cast<void>(run.future.state().run_here());
       std::vector<std::uint64_t> written;
       try {
         written = journal_->wait(deadline_);
@@ -181,15 +184,11 @@ class JournalRun final : public MapRun<R> {
     if constexpr (kOrdered) return runs_.begin()->second.on_disk ? runs_.begin() : runs_.end();
     return ready_.empty() ? runs_.end() : runs_.find(ready_.front());
   }
+  /// The first items of a run are given.
   void forget(Place run, std::size_t items) {
     in_flight_ -= items;
-    if (run->second.future) {
-      --tasks_;
-    } else {
-      recorded_ahead_ -= items;
-      run->second.first += items;
-      if (run->second.items -= items; run->second.items != 0) return;
-    }
+    run->second.first += items;
+    if (run->second.items -= items; run->second.items != 0) return;
     runs_.erase(run);
     if constexpr (!kOrdered) ready_.pop_front();
   }
@@ -197,13 +196,14 @@ class JournalRun final : public MapRun<R> {
   std::optional<ChunkResult<R>> failed(const Run& run) {
     fill();
     ChunkResult<R> result;
-    for (std::size_t item = 0; item < run.items; ++item) result.failures.push_back({item, run.future->exception()});
+    for (std::size_t item = 0; item < run.items; ++item) result.failures.push_back({item, run.future.exception()});
     return result;
   }
   /// Results out of the file; not too much memory at once.
   std::optional<ChunkResult<R>> give_recorded(Place at) {
     const Run run = at->second;
     if constexpr (std::is_void_v<R>) {
+      recorded_ahead_ -= run.items;
       forget(at, run.items);
       fill();
       return std::nullopt;
@@ -215,6 +215,7 @@ class JournalRun final : public MapRun<R> {
         result.values.push_back(decode<R>(decoder));
         bytes += encoded.size();
       }
+      recorded_ahead_ -= result.values.size();
       forget(at, result.values.size());
       return result;
     }
@@ -248,10 +249,11 @@ class JournalRun final : public MapRun<R> {
       fingerprints.push_back(fingerprint_of(item));
       recorded.push_back(journal_->has(read_ + recorded.size(), fingerprints.back()));
     }
-    for (std::size_t begin = 0, end = 0; begin < items.size(); begin = end) {
+    for (std::size_t begin = 0, end = 0; begin < items.size() && !refused_; begin = end) {
       while (end < items.size() && recorded[end] == recorded[begin]) ++end;
       Run run{.first = read_ + begin, .items = end - begin};
       if (recorded[begin]) {
+        in_flight_ += run.items;
         recorded_ahead_ += run.items;
         if constexpr (!kOrdered) ready_.push_back(next_run_);
         runs_.emplace(next_run_++, std::move(run));
@@ -260,23 +262,30 @@ class JournalRun final : public MapRun<R> {
         chunk.items.assign(std::move_iterator(items.begin() + begin), std::move_iterator(items.begin() + end));
         submit(std::move(run), std::move(chunk), {fingerprints.begin() + begin, fingerprints.begin() + end});
       }
-      in_flight_ += end - begin;
     }
     read_ += items.size();
   }
   void submit(Run run, Chunk chunk, std::vector<Fingerprint> fingerprints) {
     const std::uint64_t id = next_run_++;
     run.on_disk = false;
-    run.future = submit_call(*core_, task_, static_cast<std::uint32_t>(run.items),
-                             Calls::template make_chunk<R>(fn_, std::move(chunk)));
-    run.future->state().add(std::make_unique<RecordChunk<R, Chunk>>(journal_, id, run.first, std::move(fingerprints)));
-    runs_.emplace(id, std::move(run));
+    try {
+      run.future = submit_call(*core_, task_, static_cast<std::uint32_t>(run.items),
+                               Calls::template make_chunk<R>(fn_, std::move(chunk)));
+    } catch (...) {
+      // What is in flight comes first.
+      refused_ = input_ended_ = true;
+      input_error_ = std::current_exception();
+      return;
+    }
+    run.future.state().add(std::make_unique<RecordChunk<R, Chunk>>(journal_, id, run.first, std::move(fingerprints)));
+    in_flight_ += run.items;
     ++tasks_;
+    runs_.emplace(id, std::move(run));
   }
   void end() noexcept {
     input_ended_ = true;
     for (auto& [number, run] : runs_)
-      if (run.future) static_cast<void>(run.future->stop());
+      if (run.future.valid()) static_cast<void>(run.future.stop());
     runs_.clear();
     journal_->close();
   }
@@ -289,7 +298,8 @@ class JournalRun final : public MapRun<R> {
   typename Calls::template Shared<F> fn_;
   Input input_;
   bool input_ended_ = false;
-  std::exception_ptr input_error_;
+  bool refused_ = false;               // By the executor.
+  std::exception_ptr input_error_;     // What ended the input early.
   std::uint64_t read_ = 0;             // Items of the input.
   std::map<std::uint64_t, Run> runs_;  // By the order of the input.
   std::uint64_t next_run_ = 0;
