@@ -34,7 +34,7 @@ TEST_F(JournalReferenceTest, StandsInFrontOfTheFunction) {
 
 // --- pitfalls: a journal of what is not an argument
 
-double scale = 2;
+double scale = 0;
 double scaled_by_global(double value) {
   return scale * value;
 }
@@ -46,6 +46,7 @@ TEST_F(JournalReferenceTest, AJournalDoesNotSeeGlobals) {
   const std::string file = this->file();
   const std::vector<double> values = {1, 2};
   tandem::ThreadExecutor executor(2);
+  scale = 2;
   // Fails: nobody can see that a global variable has changed, and the old results are given.
   executor.map(tandem::Journal{file}, scaled_by_global, values).to_vector();
   scale = 3;

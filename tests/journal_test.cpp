@@ -95,7 +95,7 @@ TEST_F(JournalTest, AnUnorderedMapTakesUpAnOrderedOne) {
   std::vector<int> all = executor.map_unordered(journal(), twice, numbers(100)).to_vector();
   std::sort(all.begin(), all.end());
   EXPECT_EQ(all, doubled(100));
-  EXPECT_EQ(taken_calls(), 100);
+  EXPECT_LE(taken_calls(), 100 + 2) << "what was running when the first one ended is run again";
 }
 
 TEST_F(JournalTest, ForEachRunsEachItemOnce) {

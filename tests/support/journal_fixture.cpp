@@ -20,7 +20,7 @@ void write_content(const std::string& file, const std::string& content) {
 
 void JournalFixture::SetUp() {
   ReportFixture::SetUp();
-  std::string name = std::filesystem::temp_directory_path() / "tandem_journal_XXXXXX";
+  std::string name = std::filesystem::temp_directory_path() / "tandem_test_journal_XXXXXX";
   ASSERT_NE(::mkdtemp(name.data()), nullptr);
   directory_ = name;
 }
