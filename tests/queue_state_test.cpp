@@ -19,7 +19,7 @@ namespace {
 class QueueStateTest : public testing::LeakCheckedTest {
  protected:
   template <class T>
-  static QueueState& state_of(const Queue<T>& queue) {
+  static QueueState& state_of(const LifoQueue<T>& queue) {
     return *static_cast<QueueState*>(HandleAccess::object(queue)->data());
   }
 };
@@ -27,7 +27,7 @@ class QueueStateTest : public testing::LeakCheckedTest {
 // Two sleep; one is woken, takes what there is and leaves. The next announcement must reach the other, and not leave it
 // to the end of its round.
 TEST_F(QueueStateTest, WhoHasSleptLeavesWordThatOthersMaySleep) {
-  Queue<int> queue;
+  LifoQueue<int> queue;
   QueueState& state = state_of(queue);
   std::atomic<bool> announced{false};
   std::thread waker([&] {

@@ -6,6 +6,8 @@
 
 #include <tandem/detail/any_queue.hpp>
 #include <tandem/detail/item_order.hpp>
+#include <tandem/detail/locked_queue_core.hpp>
+#include <tandem/detail/ring_queue_core.hpp>
 #include <tandem/error.hpp>
 #include <tandem/wire.hpp>
 
@@ -31,18 +33,19 @@ namespace tandem {
 /// Cost: one copy in and one out, made outside any lock for items of more than a cache line; a system call only to
 /// wake a sleeper or to sleep. Items of any size; memory grows with the items waiting and is reused.
 template <Portable T>
-class Queue : public detail::AnyQueue<Queue<T>, T> {
+class Queue : public detail::AnyQueue<Queue<T>, T, detail::RingQueueCore> {
  public:
   /// Makes a queue that takes any number of items.
   Queue() : Queue(0) {}
   /// Makes a queue in which put() waits while `capacity` items are waiting; 0 means no bound, as in Python.
-  explicit Queue(std::size_t capacity) : Base(kObjectKind, capacity) {}
+  explicit Queue(std::size_t capacity) : Base(detail::RingQueueCore(capacity, kPlainBytes)) {}
 
  private:
   friend struct detail::HandleAccess;
-  using Base = detail::AnyQueue<Queue, T>;
+  using Base = detail::AnyQueue<Queue, T, detail::RingQueueCore>;
   static constexpr detail::ObjectKind kObjectKind = detail::ObjectKind::Queue;
-  explicit Queue(detail::SharedObjectPtr object) : Base(std::move(object)) {}
+  static constexpr std::size_t kPlainBytes = detail::kTriviallyPortable<T> ? sizeof(T) : 0;
+  explicit Queue(detail::SharedObjectPtr object) : Base(detail::RingQueueCore(std::move(object))) {}
 };
 
 /// A last-in first-out queue, a stack, shared by threads and by processes. Handle: copies refer to one queue.
@@ -58,18 +61,19 @@ class Queue : public detail::AnyQueue<Queue<T>, T> {
 /// back on top of what waits when the death is noticed.
 /// Errors, units, cost: as with Queue.
 template <Portable T>
-class LifoQueue : public detail::AnyQueue<LifoQueue<T>, T> {
+class LifoQueue : public detail::AnyQueue<LifoQueue<T>, T, detail::LockedQueueCore> {
  public:
   /// Makes a queue that takes any number of items.
   LifoQueue() : LifoQueue(0) {}
   /// Makes a queue in which put() waits while `capacity` items are waiting; 0 means no bound, as in Python.
-  explicit LifoQueue(std::size_t capacity) : Base(kObjectKind, capacity) {}
+  explicit LifoQueue(std::size_t capacity) : Base(Core(kObjectKind, capacity, nullptr)) {}
 
  private:
   friend struct detail::HandleAccess;
-  using Base = detail::AnyQueue<LifoQueue, T>;
+  using Core = detail::LockedQueueCore;
+  using Base = detail::AnyQueue<LifoQueue, T, Core>;
   static constexpr detail::ObjectKind kObjectKind = detail::ObjectKind::LifoQueue;
-  explicit LifoQueue(detail::SharedObjectPtr object) : Base(std::move(object)) {}
+  explicit LifoQueue(detail::SharedObjectPtr object) : Base(Core(std::move(object), nullptr)) {}
 };
 
 /// A queue that gives the smallest item first, shared by threads and by processes. Handle: copies refer to one
@@ -99,18 +103,20 @@ class LifoQueue : public detail::AnyQueue<LifoQueue<T>, T> {
 /// Source: I. Wegener: Bottom-up heapsort (1993), for the way in which the last item finds its place.
 template <Portable T, class Compare = std::less<T>>
   requires detail::GiveAComparisonWithoutState<Compare> && detail::GiveItLessThanOrAComparison<Compare, T>
-class PriorityQueue : public detail::AnyQueue<PriorityQueue<T, Compare>, T> {
+class PriorityQueue : public detail::AnyQueue<PriorityQueue<T, Compare>, T, detail::LockedQueueCore> {
  public:
   /// Makes a queue that takes any number of items.
   PriorityQueue() : PriorityQueue(0) {}
   /// Makes a queue in which put() waits while `capacity` items are waiting; 0 means no bound, as in Python.
-  explicit PriorityQueue(std::size_t capacity) : Base(kObjectKind, capacity, detail::count_wins<T, Compare>) {}
+  explicit PriorityQueue(std::size_t capacity) : Base(Core(kObjectKind, capacity, kCountWins)) {}
 
  private:
   friend struct detail::HandleAccess;
-  using Base = detail::AnyQueue<PriorityQueue, T>;
+  using Core = detail::LockedQueueCore;
+  using Base = detail::AnyQueue<PriorityQueue, T, Core>;
   static constexpr detail::ObjectKind kObjectKind = detail::ObjectKind::PriorityQueue;
-  explicit PriorityQueue(detail::SharedObjectPtr object) : Base(std::move(object), detail::count_wins<T, Compare>) {}
+  static constexpr detail::CountWins kCountWins = detail::count_wins<T, Compare>;
+  explicit PriorityQueue(detail::SharedObjectPtr object) : Base(Core(std::move(object), kCountWins)) {}
 };
 
 }  // namespace tandem

@@ -13,15 +13,15 @@
 #include <tandem/descriptor.hpp>
 #include <tandem/detail/deadline.hpp>
 #include <tandem/detail/handle.hpp>
-#include <tandem/detail/queue_core.hpp>
 #include <tandem/event.hpp>
 #include <tandem/process.hpp>
 
 namespace tandem {
 namespace detail {
+class WaitSource;
 template <class Q>
 concept AnyKindOfQueue = Handle<Q> && requires(const Q& queue) {
-  { HandleAccess::core(queue) } -> std::convertible_to<const QueueCore&>;
+  { HandleAccess::core(queue).wait_source() } -> std::convertible_to<std::shared_ptr<WaitSource>>;
 };
 }  // namespace detail
 

@@ -26,6 +26,7 @@ struct ArenaHeader {
   Word zombies;        // Objects that nobody holds, not yet taken apart.
   Word scratch;        // Owner of a block within one transaction.
   LookInterval sweep;  // Without the lock.
+  Word deaths;         // How often dead members were found; read without the lock.
 
   SharedLock reaper;  // Held by who takes zombies apart; before all others.
 };
@@ -69,6 +70,11 @@ class Arena {
   std::byte* const base_;
   Heap heap_;
 };
+
+/// Where something of the arena lies in it.
+inline std::uint64_t arena_offset_of(const void* address) {
+  return static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - Arena::instance().base());
+}
 
 /// A transaction under the arena's lock.
 class ArenaChange : public Transaction {

@@ -293,6 +293,7 @@ ThreadSlot& this_thread_slot() {
     ThreadSlot& slot = take_slot<ThreadSlot>(arena, change, arena.header().thread_slots);
     change.set(slot.pending, 0);
     change.set(slot.pending_cargo, 0);
+    change.set(slot.guard, 0);
     const std::uint64_t owner = new_owner();
     change.set(slot.owner, owner);
     change.set(slot.tid, static_cast<std::uint64_t>(::syscall(SYS_gettid)));
@@ -379,34 +380,53 @@ Owner::Numbers Owner::numbers() const {
           thread == nullptr ? 0 : static_cast<pid_t>(get(thread->tid))};
 }
 
+namespace {
+
+// Whether the thread had not given its block away.
+bool owns_pending(const ThreadSlot& slot) {
+  return get(slot.guard) == 0 || get(Arena::instance().at<Word>(get(slot.guard))) == get(slot.guard_value);
+}
+
+void sweep_threads(ArenaChange& change) {
+  Arena& arena = Arena::instance();
+  for (std::uint64_t offset = get(arena.header().thread_slots); offset != 0;) {
+    ThreadSlot& slot = arena.at<ThreadSlot>(offset);
+    offset = get(slot.next);
+    if (get(slot.state) == kSlotFree || !owner_is_gone(slot)) continue;
+    const bool owns = owns_pending(slot);
+    if (owns && get(slot.pending_cargo) != 0) {
+      arena.at<Cargo>(get(slot.pending_cargo)).drop_references(change);
+      change.set(slot.pending_cargo, 0);
+      change.commit();
+    }
+    if (owns && get(slot.pending) != 0) arena.heap().free(change, slot.pending);
+    change.set(slot.state, kSlotFree);
+    change.set(arena.header().deaths, get(arena.header().deaths) + 1);
+    change.commit();
+  }
+}
+
+}  // namespace
+
 void sweep_family() {
   if (!Arena::exists()) return;
   Arena& arena = Arena::instance();
   {
     ArenaChange change(arena);
+    sweep_threads(change);
     for (std::uint64_t offset = get(arena.header().process_slots); offset != 0;) {
       ProcessSlot& slot = arena.at<ProcessSlot>(offset);
       offset = get(slot.next);
       if (get(slot.state) == kSlotFree || !slot_is_dead(change, slot)) continue;
+      // It may have died this instant. What its threads left half done refers to what it holds.
+      sweep_threads(change);
       while (get(slot.holds) != 0) {
         release_hold(change, slot, get(slot.holds));
         change.commit();
         TANDEM_KILL_POINT("family.sweep");
       }
       change.set(slot.state, kSlotFree);
-      change.commit();
-    }
-    for (std::uint64_t offset = get(arena.header().thread_slots); offset != 0;) {
-      ThreadSlot& slot = arena.at<ThreadSlot>(offset);
-      offset = get(slot.next);
-      if (get(slot.state) == kSlotFree || !owner_is_gone(slot)) continue;
-      if (get(slot.pending_cargo) != 0) {
-        arena.at<Cargo>(get(slot.pending_cargo)).drop_references(change);
-        change.set(slot.pending_cargo, 0);
-        change.commit();
-      }
-      if (get(slot.pending) != 0) arena.heap().free(change, slot.pending);
-      change.set(slot.state, kSlotFree);
+      change.set(arena.header().deaths, get(arena.header().deaths) + 1);
       change.commit();
     }
   }

@@ -68,38 +68,43 @@ bool spin_briefly(Ready ready) {
   }
 }
 
-/// A place in shared memory where threads wait for a condition that a lock guards. All zeros is its start.
+/// A place in shared memory where threads wait for a condition. All zeros is its start.
 ///
-///   lock; while (!condition) { auto ticket = point.prepare(); unlock; point.sleep(ticket, deadline); lock; }
-///   lock; make the condition true; bool wake = point.announce(); unlock; if (wake) point.wake_one();
+///   while (!condition) { auto ticket = point.prepare(); if (condition) break; point.sleep(ticket, deadline); ... }
+///   make the condition true; a locked instruction; if (point.announce()) point.wake_one();
+///
+/// If a lock guards the condition, as in most uses, both sides hold it around all but sleep() and wake_...(), and need
+/// neither the second look nor the locked instruction. Without one, each side makes its own store visible before it looks
+/// at the other's: on this processor any locked instruction does that.
 ///
 /// One system call wakes one sleeper, and the flag is lowered by the waker, so that a burst of announcements wakes
-/// once. Whoever has slept raises the flag again once it has the lock (resume()), because others may sleep behind it,
-/// whether it leaves something for them now or somebody announces it later: otherwise they would sleep out their round.
+/// once. Whoever has slept raises the flag again (resume()), because others may sleep behind it, whether it leaves
+/// something for them now or somebody announces it later: otherwise they would sleep out their round.
 /// Killed peers: a waker or a sleeper killed anywhere in between costs the others at most kLongestSleep.
-/// Modelled in tests/model/wait_point.pml, as LockedQueue uses it; the steps have the names of these functions.
+/// Modelled in tests/model/wait_point.pml, as LockedQueue uses it, and in ring.pml, without a lock; the steps have the
+/// names of these functions.
 class WaitPoint {
  public:
   using Ticket = std::uint32_t;
 
-  /// With the lock held: says that the caller is about to sleep.
+  /// Says that the caller is about to sleep, unless the condition holds by now.
   Ticket prepare() noexcept {
-    sleeping_.store(1, std::memory_order_relaxed);
-    return signal_.load(std::memory_order_relaxed);
+    sleeping_.exchange(1);
+    return signal_.load();
   }
-  /// Without the lock: sleeps as futex_wait() does.
+  /// Sleeps as futex_wait() does. Without the lock.
   bool sleep(Ticket ticket, const Deadline& deadline) { return futex_wait(signal_, ticket, deadline); }
-  /// With the lock held: whether a wake-up is needed now that the condition may hold.
+  /// Whether a wake-up is needed now that the condition may hold.
   [[nodiscard]] bool announce() noexcept {
-    if (sleeping_.load(std::memory_order_relaxed) == 0) return false;
-    sleeping_.store(0, std::memory_order_relaxed);
-    // SYNC(wait-point): the ticket is read under the lock and this changes it under the lock, so that a sleeper
-    // which has unlocked but not yet slept finds another value and does not sleep through the announcement.
-    signal_.fetch_add(1, std::memory_order_relaxed);
+    if (sleeping_.load() == 0 || sleeping_.exchange(0) == 0) return false;
+    // SYNC(wait-point): the ticket is read before the second look and this changes it behind what made the condition
+    // true, so that a sleeper which has looked but not yet slept finds another value and does not sleep through the
+    // announcement.
+    signal_.fetch_add(1);
     return true;
   }
-  /// With the lock held again, by one who has slept: says that others may still do.
-  void resume() noexcept { sleeping_.store(1, std::memory_order_relaxed); }
+  /// By one who has slept, before it looks again: says that others may still do.
+  void resume() noexcept { sleeping_.exchange(1); }
   /// The same, and whether to wake the next: by one who leaves with more to take.
   [[nodiscard]] bool pass_on() noexcept {
     resume();

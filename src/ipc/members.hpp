@@ -27,6 +27,8 @@ enum SlotState : std::uint64_t {
 struct ThreadSlot : Slot {
   Word pending;        // A block that is this thread's alone: on its way into an object or a queue, or out of one.
   Word pending_cargo;  // Offset of the cargo in that block whose holds must be given back first; 0 if there is none.
+  Word guard;          // Offset of a word that says whether the block is still the thread's: while that word is
+  Word guard_value;    // this. 0: it is. So one store of the thread's can give the block away.
   Word owner;          // The thread as an Owner,
   Word tid;            // and its number in the kernel.
 };
@@ -39,7 +41,7 @@ struct ProcessSlot : Slot {
   Word forker;             // The slot that made this one while it was Forking, and
   Word forker_generation;  // its generation.
 };
-static_assert(sizeof(ThreadSlot) == 96 && sizeof(ProcessSlot) == 112, "layout in shared memory");
+static_assert(sizeof(ThreadSlot) == 112 && sizeof(ProcessSlot) == 112, "layout in shared memory");
 
 /// That a process keeps an object alive: one block for each object that the process has handles to.
 struct Hold {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include <tandem/detail/queue_core.hpp>
+#include <tandem/detail/locked_queue_core.hpp>
 
 #include "ipc/members.hpp"
 #include "sync/queue_layout.hpp"

@@ -1,4 +1,4 @@
-/// A queue's lock and the steps on its lists; queue_core.cpp makes put, get and the rest of them.
+/// A queue's lock and the steps on its lists; locked_queue_core.cpp makes put, get and the rest of them.
 #pragma once
 
 #include <new>
@@ -10,10 +10,6 @@
 #include "sync/queue_layout.hpp"
 
 namespace tandem::detail {
-
-inline std::uint64_t arena_offset_of(const void* address) {
-  return static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - Arena::instance().base());
-}
 
 /// The queue's lock, which waiting leaves and takes again; and the steps on the queue's lists. Steps named on a
 /// Transaction are not final before that is committed, so that several make one change.
@@ -71,9 +67,7 @@ class LockedQueue {
   /// What a new item's Node::number must be.
   std::uint64_t next_number() { return has_heap() ? heap().next_number() : 0; }
   void put(Transaction& change, std::uint64_t node, std::uint64_t place) {
-    if (state_.order == kOldestFirst) {
-      append(change, node);
-    } else if (state_.order == kNewestFirst) {
+    if (!has_heap()) {
       prepend(change, node);
     } else {
       heap().insert(change, node, place);
@@ -188,15 +182,8 @@ class LockedQueue {
  private:
   bool has_heap() const { return state_.order == kSmallestFirst; }
   ItemHeap heap() const { return {reinterpret_cast<PriorityState&>(state_), count_wins_}; }
-  void append(Transaction& change, std::uint64_t node) {
-    change.set(node_at(node).next, 0);
-    change.set(no_items() ? state_.ready_first : node_at(get(state_.ready_last)).next, node);
-    change.set(state_.ready_last, node);
-    change.set(state_.ready_count, get(state_.ready_count) + 1);
-  }
   void prepend(Transaction& change, std::uint64_t node) {
     change.set(node_at(node).next, get(state_.ready_first));
-    if (no_items()) change.set(state_.ready_last, node);
     change.set(state_.ready_first, node);
     change.set(state_.ready_count, get(state_.ready_count) + 1);
   }

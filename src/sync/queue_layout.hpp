@@ -1,15 +1,16 @@
-/// What a queue looks like in the arena. docs/internals/queue.md has the picture.
+/// What a LifoQueue and a PriorityQueue look like in the arena. docs/internals/queue.md has the picture.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include <tandem/detail/queue_core.hpp>
+#include <tandem/detail/locked_queue_core.hpp>
 
 #include "ipc/arena.hpp"
 #include "ipc/family.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/shared_lock.hpp"
+#include "sync/queue_closing.hpp"
 
 namespace tandem::detail {
 
@@ -73,7 +74,7 @@ struct Taken {
 };
 static_assert(sizeof(Taken) == 32, "layout in shared memory");
 
-enum QueueOrder : std::uint64_t { kOldestFirst, kNewestFirst, kSmallestFirst };
+enum QueueOrder : std::uint64_t { kNewestFirst, kSmallestFirst };
 
 /// The body of a queue. All words are guarded by `lock`; a change that also concerns the allocator or the holds of
 /// objects is one transaction of the arena's lock, made while holding this one. A process killed anywhere leaves each
@@ -85,7 +86,6 @@ struct QueueState {
   std::uint64_t order;     // Constant: a QueueOrder.
 
   Word ready_first;  // Items waiting, in the order in which they are taken; unused in a PriorityQueue.
-  Word ready_last;   // Used if the oldest comes first.
   Word ready_count;
   Word claims_first;  // Items being received, and received ones that nobody has cleared away yet.
   Word spare_first;   // Empty nodes for small items.
@@ -113,7 +113,5 @@ struct PriorityState {
   Word places;               // Items that need a place: those waiting, and those in `claims`, which may come back.
   Word next_number;          // How many items were put so far.
 };
-
-enum Closing : std::uint64_t { kOpen = 0, kDraining = 1, kDiscarded = 2 };
 
 }  // namespace tandem::detail

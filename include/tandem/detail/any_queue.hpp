@@ -8,13 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include <tandem/detail/deadline.hpp>
 #include <tandem/detail/handle.hpp>
-#include <tandem/detail/queue_core.hpp>
+#include <tandem/detail/queue_item.hpp>
 
 namespace tandem::detail {
 
-/// What the queue type `Self` of items of type T is made of. See queue.hpp for what holds for all members.
-template <class Self, class T>
+/// What the queue type `Self` of items of type T is made of, on a `Core` without types. See queue.hpp for what holds for
+/// all members.
+template <class Self, class T, class Core>
 class AnyQueue {
  public:
   using value_type = T;
@@ -35,7 +37,7 @@ class AnyQueue {
   /// QueueClosed; if memory ends, std::system_error. The items before that one are then in the queue.
   template <std::input_iterator Iterator, std::sentinel_for<Iterator> End>
   void put_many(Iterator first, End last) {
-    QueueCore::Batch batch(core_);
+    typename Core::Batch batch(core_);
     for (; first != last; ++first) batch.put(encode_item(*first));
     batch.finish();
   }
@@ -98,8 +100,7 @@ class AnyQueue {
   friend bool operator==(const Self& a, const Self& b) noexcept { return a.shared_object() == b.shared_object(); }
 
  protected:
-  AnyQueue(ObjectKind kind, std::size_t capacity, CountWins count_wins = nullptr) : core_(kind, capacity, count_wins) {}
-  explicit AnyQueue(SharedObjectPtr object, CountWins count_wins = nullptr) : core_(std::move(object), count_wins) {}
+  explicit AnyQueue(Core core) : core_(std::move(core)) {}
 
  private:
   friend struct HandleAccess;
@@ -109,20 +110,20 @@ class AnyQueue {
   std::optional<T> take(Deadline deadline);
   std::vector<T> take_many(std::size_t max_items, Deadline deadline);
 
-  QueueCore core_;
+  Core core_;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Implementation
 
-template <class Self, class T>
-class AnyQueue<Self, T>::iterator {
+template <class Self, class T, class Core>
+class AnyQueue<Self, T, Core>::iterator {
  public:
   using iterator_concept = std::input_iterator_tag;
   using value_type = T;
   using difference_type = std::ptrdiff_t;
 
-  explicit iterator(QueueCore core) : core_(std::move(core)) { advance(); }
+  explicit iterator(Core core) : core_(std::move(core)) { advance(); }
   const T& operator*() const { return *item_; }
   T& operator*() { return *item_; }
   iterator& operator++() {
@@ -135,22 +136,22 @@ class AnyQueue<Self, T>::iterator {
  private:
   void advance() {
     item_.reset();
-    core_.get(Deadline::never(), QueueCore::AtEnd::Stop, [this](ItemView view) { item_.emplace(view.decode<T>()); });
+    core_.get(Deadline::never(), AtEnd::Stop, [this](ItemView view) { item_.emplace(view.decode<T>()); });
   }
 
-  QueueCore core_;
+  Core core_;
   std::optional<T> item_;
 };
 
-template <class Self, class T>
-std::optional<T> AnyQueue<Self, T>::take(Deadline deadline) {
+template <class Self, class T, class Core>
+std::optional<T> AnyQueue<Self, T, Core>::take(Deadline deadline) {
   std::optional<T> item;
-  core_.get(deadline, QueueCore::AtEnd::Throw, [&item](ItemView view) { item.emplace(view.decode<T>()); });
+  core_.get(deadline, AtEnd::Throw, [&item](ItemView view) { item.emplace(view.decode<T>()); });
   return item;
 }
 
-template <class Self, class T>
-std::vector<T> AnyQueue<Self, T>::take_many(std::size_t max_items, Deadline deadline) {
+template <class Self, class T, class Core>
+std::vector<T> AnyQueue<Self, T, Core>::take_many(std::size_t max_items, Deadline deadline) {
   std::vector<T> items;
   core_.get_many(max_items, deadline, [&items](ItemView view) { items.push_back(view.decode<T>()); });
   return items;

@@ -8,7 +8,7 @@
 #include <optional>
 #include <type_traits>
 
-#include <tandem/detail/queue_core.hpp>
+#include <tandem/detail/locked_queue_core.hpp>
 
 namespace tandem::detail {
 

@@ -1,4 +1,4 @@
-#include <tandem/detail/queue_core.hpp>
+#include <tandem/detail/locked_queue_core.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -17,19 +17,13 @@ QueueState& state_of(const SharedObjectPtr& object) {
   return *static_cast<QueueState*>(object->data());
 }
 
-[[noreturn]] void throw_closed(const char* what) {
-  throw QueueClosed(what);
-}
-constexpr const char* kPutOnClosed = "put() on a closed queue";
-constexpr const char* kGetOnClosed = "get() on a queue that is closed and drained";
-
 bool is_small(std::size_t size_bytes, const std::vector<SharedObjectPtr>* objects) {
   return size_bytes <= kSmallBytes && (objects == nullptr || objects->empty());
 }
 
 bool wait_for_space(LockedQueue& queue, const Deadline& deadline) {
   return queue.wait(queue->space, deadline, [&] {
-    if (get(queue->closed) != kOpen) throw_closed(kPutOnClosed);
+    if (get(queue->closed) != kOpen) throw_put_on_closed();
     return !queue.full();
   });
 }
@@ -107,7 +101,7 @@ bool put_large(QueueState& state, CountWins count_wins, const EncodedItem& item,
   {
     // Not even begun when it cannot end well: copying may be the larger part of the work.
     LockedQueue queue(state, count_wins);
-    if (get(queue->closed) != kOpen) throw_closed(kPutOnClosed);
+    if (get(queue->closed) != kOpen) throw_put_on_closed();
     if (queue.full() && deadline.passed()) return false;
   }
   static_cast<void>(this_thread_slot());
@@ -257,18 +251,10 @@ void destroy_queue(void* body) {
 
 // Before main(), so that every process of the family can take queues apart.
 [[maybe_unused]] const bool destroyers_are_set =
-    (set_destroyer(ObjectKind::Queue, destroy_queue), set_destroyer(ObjectKind::LifoQueue, destroy_queue),
-     set_destroyer(ObjectKind::PriorityQueue, destroy_queue), true);
+    (set_destroyer(ObjectKind::LifoQueue, destroy_queue), set_destroyer(ObjectKind::PriorityQueue, destroy_queue), true);
 
 QueueOrder order_of(ObjectKind kind) {
-  switch (kind) {
-    case ObjectKind::LifoQueue:
-      return kNewestFirst;
-    case ObjectKind::PriorityQueue:
-      return kSmallestFirst;
-    default:
-      return kOldestFirst;
-  }
+  return kind == ObjectKind::PriorityQueue ? kSmallestFirst : kNewestFirst;
 }
 
 SharedObjectPtr make_queue(ObjectKind kind, std::size_t capacity) {
@@ -294,10 +280,10 @@ SharedObjectPtr make_queue(ObjectKind kind, std::size_t capacity) {
 
 }  // namespace
 
-QueueCore::QueueCore(ObjectKind kind, std::size_t capacity, CountWins count_wins)
+LockedQueueCore::LockedQueueCore(ObjectKind kind, std::size_t capacity, CountWins count_wins)
     : object_(make_queue(kind, capacity)), count_wins_(count_wins) {}
 
-bool QueueCore::put(const EncodedItem& item, const Deadline& deadline) {
+bool LockedQueueCore::put(const EncodedItem& item, const Deadline& deadline) {
   QueueState& state = state_of(object_);
   if (!is_small(item.bytes().size(), item.objects())) return put_large(state, count_wins_, item, deadline);
   LockedQueue queue(state, count_wins_);
@@ -306,13 +292,13 @@ bool QueueCore::put(const EncodedItem& item, const Deadline& deadline) {
   return true;
 }
 
-bool QueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
+bool LockedQueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
   LockedQueue queue(state_of(object_), count_wins_);
   switch (wait_for_item(queue, deadline)) {
     case Found::Nothing:
       return false;
     case Found::End:
-      if (at_end == AtEnd::Throw) throw_closed(kGetOnClosed);
+      if (at_end == AtEnd::Throw) throw_get_on_closed();
       return false;
     case Found::Item:
       break;
@@ -324,14 +310,14 @@ bool QueueCore::get(const Deadline& deadline, AtEnd at_end, Receiver receive) {
   return true;
 }
 
-std::size_t QueueCore::get_many(std::size_t max_items, const Deadline& deadline, Receiver receive) {
+std::size_t LockedQueueCore::get_many(std::size_t max_items, const Deadline& deadline, Receiver receive) {
   if (max_items == 0) return 0;
   LockedQueue queue(state_of(object_), count_wins_);
   switch (wait_for_item(queue, deadline)) {
     case Found::Nothing:
       return 0;
     case Found::End:
-      throw_closed(kGetOnClosed);
+      throw_get_on_closed();
     case Found::Item:
       break;
   }
@@ -341,7 +327,7 @@ std::size_t QueueCore::get_many(std::size_t max_items, const Deadline& deadline,
   return items.receive(receive);
 }
 
-void QueueCore::task_done() {
+void LockedQueueCore::task_done() {
   LockedQueue queue(state_of(object_), count_wins_);
   const std::uint64_t unfinished = detail::get(queue->unfinished);
   if (unfinished == 0) throw std::logic_error("task_done() called more often than items were put into the queue");
@@ -354,7 +340,7 @@ void QueueCore::task_done() {
   if (wake) queue->finished.wake_all();
 }
 
-bool QueueCore::join(const Deadline& deadline) {
+bool LockedQueueCore::join(const Deadline& deadline) {
   LockedQueue queue(state_of(object_), count_wins_);
   return queue.wait(queue->finished, deadline, [&] {
     if (detail::get(queue->unfinished) == 0 || detail::get(queue->closed) == kDiscarded) return true;
@@ -363,7 +349,7 @@ bool QueueCore::join(const Deadline& deadline) {
   });
 }
 
-void QueueCore::close(bool discard) {
+void LockedQueueCore::close(bool discard) {
   QueueState& state = state_of(object_);
   {
     LockedQueue queue(state, count_wins_);
@@ -388,7 +374,7 @@ namespace {
 
 class QueueWaitSource final : public WaitSource {
  public:
-  QueueWaitSource(QueueCore queue, CountWins count_wins) : queue_(std::move(queue)), count_wins_(count_wins) {}
+  QueueWaitSource(LockedQueueCore queue, CountWins count_wins) : queue_(std::move(queue)), count_wins_(count_wins) {}
 
   bool ready() override {
     LockedQueue queue(state_of(queue_.object()), count_wins_);
@@ -410,31 +396,31 @@ class QueueWaitSource final : public WaitSource {
   }
 
  private:
-  const QueueCore queue_;
+  const LockedQueueCore queue_;
   const CountWins count_wins_;
 };
 
 }  // namespace
 
-std::shared_ptr<WaitSource> QueueCore::wait_source() const {
+std::shared_ptr<WaitSource> LockedQueueCore::wait_source() const {
   static_cast<void>(state_of(object_));
   return std::make_shared<QueueWaitSource>(*this, count_wins_);
 }
 
 // With the lock, though it is one word: what a killed process had not committed must not be seen.
-std::size_t QueueCore::size() const {
+std::size_t LockedQueueCore::size() const {
   return detail::get(LockedQueue(state_of(object_), count_wins_)->ready_count);
 }
 
-bool QueueCore::closed() const {
+bool LockedQueueCore::closed() const {
   return detail::get(LockedQueue(state_of(object_), count_wins_)->closed) != kOpen;
 }
 
-std::size_t QueueCore::capacity() const {
+std::size_t LockedQueueCore::capacity() const {
   return state_of(object_).capacity;
 }
 
-void QueueCore::Batch::put(const EncodedItem& item) {
+void LockedQueueCore::Batch::put(const EncodedItem& item) {
   // Enough to make the lock's cost small beside the copying; not so much that others wait long.
   constexpr std::size_t kFlushItems = 128;
   if (!is_small(item.bytes().size(), item.objects())) {
@@ -442,12 +428,11 @@ void QueueCore::Batch::put(const EncodedItem& item) {
     queue_.put(item, Deadline::never());
     return;
   }
-  bytes_.insert(bytes_.end(), item.bytes().begin(), item.bytes().end());
-  items_.emplace_back(item.bytes().size(), item.is_plain());
+  items_.add(item);
   if (items_.size() == kFlushItems) finish();
 }
 
-void QueueCore::Batch::finish() {
+void LockedQueueCore::Batch::finish() {
   if (items_.empty()) return;
   LockedQueue queue(state_of(queue_.object_), queue_.count_wins_);
   const auto leave = [&] {
@@ -455,8 +440,8 @@ void QueueCore::Batch::finish() {
     queue.unlock();
     if (wake) queue->items.wake_all();
   };
-  const std::byte* at = bytes_.data();
-  for (const auto& [size, plain] : items_) {
+  const std::byte* at = items_.bytes();
+  for (const auto& [size, plain] : items_.items()) {
     if (queue.full() && queue->items.announce()) queue->items.wake_all();  // Or nobody would make space.
     static_cast<void>(wait_for_space(queue, Deadline::never()));
     try {
@@ -467,7 +452,6 @@ void QueueCore::Batch::finish() {
     }
     at += size;
   }
-  bytes_.clear();
   items_.clear();
   leave();
 }
