@@ -1,6 +1,7 @@
 /// Sleeping on a word of shared memory, for threads of any process of the family.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -49,16 +50,17 @@ bool yield_to_others() noexcept;
 /// take the core for long instead, the thread does not spin for some time.
 template <class Ready>
 bool spin_briefly(Ready ready) {
-  constexpr int kYields = 12, kLooks = 20;
+  constexpr int kYields = 12, kPauses = 20, kMostPauses = 8;
   constexpr unsigned kWaitsWithoutSpinning = 32;
   if (waits_without_spinning > 0) {
     --waits_without_spinning;
     return ready();
   }
-  for (int yields = 0;; ++yields) {
-    for (int look = 0; look < kLooks; ++look) {
+  for (int yields = 0, between = 1;; ++yields) {
+    // More and more rarely: each look takes the line of the cache from who is to change it.
+    for (int pauses = 0; pauses < kPauses; between = pauses < kPauses / 2 ? between : std::min(2 * between, kMostPauses)) {
       if (ready()) return true;
-      __builtin_ia32_pause();
+      for (int pause = 0; pause < between; ++pause, ++pauses) __builtin_ia32_pause();
     }
     if (yields == kYields) return ready();
     if (yield_to_others()) continue;

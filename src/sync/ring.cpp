@@ -10,11 +10,24 @@ namespace {
 
 constexpr std::uint64_t kNoChunk = RingState::kChunks;
 
+/// Lets who was faster do several steps in a row with what both fight for in its own cache.
+class Backoff {
+ public:
+  void pause() {
+    for (int i = 0; i < pauses_; ++i) __builtin_ia32_pause();
+    pauses_ = std::min(2 * pauses_, kMost);
+  }
+
+ private:
+  static constexpr int kMost = 32;
+  int pauses_ = 1;
+};
+
 }  // namespace
 
 // --- the ends
 
-void Ring::advance(Word& end, RingPosition first, std::uint64_t count) {
+void Ring::advance_in_steps(Word& end, RingPosition first, std::uint64_t count) {
   const RingPosition wanted = first.after(count);
   // Who helps does it one by one, so the end may be anywhere between.
   for (RingPosition now = first; !advance_once(end, now, wanted);) {
@@ -54,39 +67,11 @@ std::uint64_t Ring::length() {
 
 // --- room
 
-// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for ever.
-bool Ring::is_free(SlotWord word, RingPosition tail) {
-  switch (word.phase()) {
-    case SlotPhase::Empty:
-    case SlotPhase::Hole:
-    case SlotPhase::Jump:
-      break;
-    default:
-      return false;
-  }
-  const auto before_front = [&] {
-    return sequence_distance(word.sequence(), tail.sequence()) >
-           sequence_distance(sequence_of(seat_.head), tail.sequence());
-  };
-  if (before_front()) return true;
-  seat_.head = load(state_.head).word();
-  return before_front();
-}
-
-bool Ring::is_full(RingPosition tail) {
-  if (state_.capacity == 0) return false;
-  const auto full = [&] {
-    return sequence_distance(sequence_of(seat_.head), tail.sequence()) >= state_.capacity;
-  };
-  if (!full()) return false;
+bool Ring::is_still_full(RingPosition tail) {
   RingPosition head = load(state_.head);
   while (help_head(head, slot_at(head).load())) head = load(state_.head);
   seat_.head = head.word();
-  return full();
-}
-
-bool Ring::next_is_free(RingPosition at) {
-  return at.place() + 1 < slots_of(at.chunk()) && is_free(slot_at(at.after(1)).load(), at);
+  return seems_full(tail);
 }
 
 // A chunk at whose beginning items can go on: two slots, because the first one is to be an item.
@@ -109,10 +94,40 @@ void Ring::grow(RingPosition tail) {
   TANDEM_KILL_POINT("queue.ring.grown");
 }
 
+// --- pauses
+
+namespace {
+
+void pause(int times) {
+  for (int i = 0; i < times; ++i) __builtin_ia32_pause();
+}
+
+}  // namespace
+
+void Ring::wait_for_much_space() {
+  constexpr int kFirst = 8, kLast = 64;  // Each look twice as late as the one before: 120 pauses, 24 ns each here.
+  const RingPosition tail = load(state_.tail);
+  for (int times = kFirst; times <= kLast; times *= 2) {
+    pause(times);
+    seat_.head = load(state_.head).word();
+    const std::uint64_t length = sequence_distance(sequence_of(seat_.head), tail.sequence());
+    if (length + state_.capacity / 8 <= state_.capacity && length < state_.capacity) return;
+  }
+}
+
+void Ring::wait_for_much_to_take() {
+  constexpr std::uint32_t kProbes = 16;
+  constexpr int kPauses = 30;  // Less than a microsecond.
+  // One who waits for single letters gets one each time. Now and then it is tried out whether more would come.
+  seat_.expects_stream = seat_.expects_stream ? get(me_.gets) - seat_.gets_at_wait > 1 : ++seat_.waits % kProbes == 0;
+  seat_.gets_at_wait = get(me_.gets);
+  if (seat_.expects_stream) pause(kPauses);
+}
+
 // --- putting
 
-Ring::Claim Ring::claim_put(std::uint64_t form, RingPosition& at) {
-  for (;;) {
+Ring::Claim Ring::claim_put_in_loop(std::uint64_t form, RingPosition& at) {
+  for (Backoff backoff;; backoff.pause()) {
     const RingPosition tail = load(state_.tail);
     RingSlot& slot = slot_at(tail);
     const SlotWord word = slot.load();
@@ -153,21 +168,6 @@ bool Ring::claim_next_put(std::uint64_t form, RingPosition& at) {
   return true;
 }
 
-void Ring::publish(RingPosition first, std::uint64_t count) {
-  TANDEM_KILL_POINT("queue.put.filled");
-  me_.puts.store(get(me_.puts) + count, std::memory_order_release);
-  TANDEM_KILL_POINT("queue.put.committed");
-  for (std::uint64_t i = 0; i < count; ++i) {
-    RingSlot& slot = slot_at(first.after(i));
-    slot.set(SlotWord(get(slot.word)).in_phase(SlotPhase::Full));
-    TANDEM_KILL_POINT("queue.put.published");
-  }
-  finish_put();
-  // Also the barrier between the items and the look at who sleeps.
-  advance(state_.tail, first, count);
-  TANDEM_KILL_POINT("queue.put.passed");
-}
-
 void Ring::put_end() {
   for (;;) {
     const RingPosition tail = load(state_.tail);
@@ -191,8 +191,8 @@ Ring::Front Ring::look() {
   }
 }
 
-Ring::Front Ring::claim_get(RingPosition& at) {
-  for (;;) {
+Ring::Front Ring::claim_get_in_loop(RingPosition& at) {
+  for (Backoff backoff;; backoff.pause()) {
     const RingPosition head = load(state_.head);
     RingSlot& slot = slot_at(head);
     const SlotWord word = slot.load();
@@ -217,12 +217,6 @@ bool Ring::claim_next_get(RingPosition& at) {
   at = next;
   TANDEM_KILL_POINT("queue.get.claimed");
   return true;
-}
-
-void Ring::empty(RingSlot& slot) {
-  const SlotWord word(get(slot.word));
-  if (word.is_large()) free_cargo(slot);
-  slot.set(word.in_phase(SlotPhase::Empty));
 }
 
 }  // namespace tandem::detail

@@ -17,9 +17,14 @@ struct Seat {
   ObjectId queue;
   std::uint64_t owner = 0;
   RingState* state = nullptr;
+  std::byte* base = nullptr;  // Of the arena.
   Participant* participant = nullptr;
   std::uint64_t index = 0;  // Of the participant.
   std::uint64_t head = 0;   // Where the front was when this thread last looked.
+  // What its last waits for an item were like.
+  std::uint32_t waits = 0;
+  bool expects_stream = false;
+  std::uint64_t gets_at_wait = 0;
 };
 
 /// The state in a queue's body, which begins where its alignment allows.
@@ -29,15 +34,22 @@ inline RingState* ring_state_in(void* body) {
 inline RingState* ring_state_of(const SharedObject& queue) {
   return ring_state_in(queue.data());
 }
+/// Frees a slot's Cargo, with what it holds. The slot must be claimed by the caller, or the lock held for a dead one.
+void free_cargo(RingSlot& slot);
+
 /// The steps of the calling thread on one queue's ring. No step waits for another thread.
 class Ring {
  public:
-  explicit Ring(Seat& seat) : state_(*seat.state), seat_(seat), me_(*seat.participant), index_(seat.index) {}
+  explicit Ring(Seat& seat) : state_(*seat.state), seat_(seat), me_(*seat.participant), base_(seat.base), index_(seat.index) {}
 
   RingState& operator*() const { return state_; }
   RingState* operator->() const { return &state_; }
   Participant& me() const { return me_; }
   std::uint64_t index() const { return index_; }
+  /// Whether somebody of the family died since this queue was last looked through.
+  bool deaths_unseen() const {
+    return get(reinterpret_cast<const ArenaHeader*>(base_)->deaths) != get(state_.seen_deaths);
+  }
 
   // --- putting. Between begin_put() and finish_put() the thread puts or gives up.
 
@@ -46,11 +58,35 @@ class Ring {
 
   enum class Claim { Done, Full, Closed };
   /// Claims the slot where the next item goes. Throws std::system_error if the ring must grow and cannot.
-  Claim claim_put(std::uint64_t form, RingPosition& at);
+  Claim claim_put(std::uint64_t form, RingPosition& at) {
+    const RingPosition tail = load(state_.tail);
+    RingSlot& slot = slot_at(tail);
+    const SlotWord word = slot.load();
+    // Numbers are compared for equality with an end that has not moved meanwhile.
+    if (load(state_.tail) != tail || word.sequence() == tail.sequence() || is_full(tail) || !next_is_free(tail) ||
+        !slot.step(word, {SlotPhase::Filling, tail.sequence(), index_, form})) [[unlikely]]
+      return claim_put_in_loop(form, at);
+    at = tail;
+    TANDEM_KILL_POINT("queue.put.claimed");
+    return Claim::Done;
+  }
   /// Claims the one behind a slot that this thread has claimed and not yet published, if it can be had at once.
   bool claim_next_put(std::uint64_t form, RingPosition& at);
   /// Makes the claimed slots items, from `first` on. From the instant at which the count is stored, they are put.
-  void publish(RingPosition first, std::uint64_t count);
+  void publish(RingPosition first, std::uint64_t count) {
+    TANDEM_KILL_POINT("queue.put.filled");
+    me_.puts.store(get(me_.puts) + count, std::memory_order_release);
+    TANDEM_KILL_POINT("queue.put.committed");
+    for (std::uint64_t i = 0; i < count; ++i) {
+      RingSlot& slot = slot_at(first.after(i));
+      slot.set(SlotWord(get(slot.word)).in_phase(SlotPhase::Full));
+      TANDEM_KILL_POINT("queue.put.published");
+    }
+    finish_put();
+    // Also the barrier between the items and the look at who sleeps.
+    advance(state_.tail, first, count);
+    TANDEM_KILL_POINT("queue.put.passed");
+  }
 
   // --- taking. Between begin_get() and finish_get().
 
@@ -59,7 +95,17 @@ class Ring {
 
   enum class Front { Item, Nothing, Filling, End };
   /// Claims the first item. `Filling`: there is one, but somebody is just putting it.
-  Front claim_get(RingPosition& at);
+  Front claim_get(RingPosition& at) {
+    const RingPosition head = load(state_.head);
+    RingSlot& slot = slot_at(head);
+    const SlotWord word = slot.load();
+    if (word.sequence() != head.sequence() || word.phase() != SlotPhase::Full ||
+        !slot.step(word, word.in_phase(SlotPhase::Taking, index_))) [[unlikely]]
+      return claim_get_in_loop(at);
+    at = head;
+    TANDEM_KILL_POINT("queue.get.claimed");
+    return Front::Item;
+  }
   /// Claims the item behind the one that this thread has just claimed, if there is one.
   bool claim_next_get(RingPosition& at);
   /// Behind the last of a run of claims: the front is behind it.
@@ -69,15 +115,26 @@ class Ring {
   /// Says that `count` claimed items are this thread's own.
   void commit_gets(std::uint64_t count) { me_.gets.store(get(me_.gets) + count, std::memory_order_release); }
   /// Empties a claimed slot whose item is this thread's own.
-  void empty(RingSlot& slot);
+  void empty(RingSlot& slot) {
+    const SlotWord word(get(slot.word));
+    if (word.is_large()) free_cargo(slot);
+    slot.set(word.in_phase(SlotPhase::Empty));
+  }
+
+  // --- pauses of a few microseconds before waiting in earnest. In a stream of small items, who looks for each item or
+  // place as it comes takes the lines of the cache away from the other side at each; so let some gather.
+
+  /// When the ring is full: until an eighth of it is not, at most for about 5 us.
+  void wait_for_much_space();
+  /// When there is no item: a moment, if waiting has lately been for the next of a stream.
+  void wait_for_much_to_take();
 
   /// Marks the end behind the last item: nothing can be put any more.
   void put_end();
 
   RingSlot& slot_at(RingPosition at) const { return slot_in(at.chunk(), at.place()); }
   RingSlot& slot_in(std::uint64_t chunk, std::uint64_t place) const {
-    std::byte* const slots = Arena::instance().base() + get(state_.chunks[chunk]);
-    return *reinterpret_cast<RingSlot*>(slots + place * state_.slot_bytes);
+    return *reinterpret_cast<RingSlot*>(base_ + get(state_.chunks[chunk]) + place * state_.slot_bytes);
   }
   static std::uint64_t slots_of(const RingState& state, std::uint64_t chunk) {
     return std::min(state.first_slots << (chunk == 0 ? 0 : chunk - 1), RingState::kLargestChunk);
@@ -92,10 +149,33 @@ class Ring {
     std::uint64_t expected = from.word();
     return end.compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel, std::memory_order_relaxed);
   }
-  static void advance(Word& end, RingPosition first, std::uint64_t count);
-  bool is_free(SlotWord word, RingPosition tail);
-  bool is_full(RingPosition tail);
-  bool next_is_free(RingPosition at);
+  static void advance(Word& end, RingPosition first, std::uint64_t count) {
+    if (!advance_once(end, first, first.after(count))) advance_in_steps(end, first, count);
+  }
+  static void advance_in_steps(Word& end, RingPosition first, std::uint64_t count);
+  Claim claim_put_in_loop(std::uint64_t form, RingPosition& at);
+  Front claim_get_in_loop(RingPosition& at);
+
+  /// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for ever.
+  bool is_free(SlotWord word, RingPosition tail) {
+    const SlotPhase phase = word.phase();
+    if (phase != SlotPhase::Empty && phase != SlotPhase::Hole && phase != SlotPhase::Jump) return false;
+    if (is_before_front(word, tail)) return true;
+    seat_.head = load(state_.head).word();
+    return is_before_front(word, tail);
+  }
+  bool is_before_front(SlotWord word, RingPosition tail) const {
+    return sequence_distance(word.sequence(), tail.sequence()) >
+           sequence_distance(sequence_of(seat_.head), tail.sequence());
+  }
+  bool is_full(RingPosition tail) { return state_.capacity != 0 && seems_full(tail) && is_still_full(tail); }
+  bool seems_full(RingPosition tail) const {
+    return sequence_distance(sequence_of(seat_.head), tail.sequence()) >= state_.capacity;
+  }
+  bool is_still_full(RingPosition tail);
+  bool next_is_free(RingPosition at) {
+    return at.place() + 1 < slots_of(at.chunk()) && is_free(slot_at(at.after(1)).load(), at);
+  }
   std::uint64_t free_chunk(RingPosition tail);
   void grow(RingPosition tail);
   bool help_tail(RingPosition tail, SlotWord word);
@@ -104,6 +184,7 @@ class Ring {
   RingState& state_;
   Seat& seat_;
   Participant& me_;
+  std::byte* const base_;
   const std::uint64_t index_;
 };
 

@@ -64,38 +64,29 @@ Participant& participant_at(const RingState& state, std::uint64_t index) {
 
 // --- seats
 
-namespace {
+constinit thread_local std::array<Seat, kSeats> seats{};
 
-Seat take_seat(const SharedObject& queue) {
-  Seat seat;
-  seat.queue = queue.id();
-  seat.owner = Owner::self().word();
-  seat.state = ring_state_of(queue);
-  seat.head = get(seat.state->head);
+Seat& take_seat(Seat& seat, const SharedObject& queue) {
+  seat = Seat{};
+  Seat taken;
+  taken.queue = queue.id();
+  taken.owner = Owner::self().word();
+  taken.state = ring_state_of(queue);
+  taken.base = Arena::instance().base();
+  taken.head = get(taken.state->head);
   const Member thread = this_thread();
-  RingLock lock(*seat.state);
-  seat.index = lock.join(seat.owner, thread);
-  seat.participant = &participant_at(*seat.state, seat.index);
-  return seat;
-}
-
-// The seats that the thread used last. One that is pushed out is found again in the queue.
-constexpr std::size_t kSeats = 16;
-thread_local std::array<Seat, kSeats> seats;
-
-}  // namespace
-
-Seat& seat_at(const SharedObject& queue) {
-  const ObjectId id = queue.id();
-  Seat& seat = seats[(id.offset >> 4 ^ id.offset >> 12) % kSeats];
-  // A child that was forked has the parent's seats, which are not its own: it has another owner.
-  if (seat.queue != id || seat.owner != this_owner_cache || this_owner_cache == 0) [[unlikely]]
-    seat = take_seat(queue);
+  {
+    RingLock lock(*taken.state);
+    taken.index = lock.join(taken.owner, thread);
+  }
+  taken.participant = &participant_at(*taken.state, taken.index);
+  seat = taken;
   return seat;
 }
 
 Seat nested_seat_at(const SharedObject& queue) {
-  return take_seat(queue);
+  Seat seat;
+  return take_seat(seat, queue);
 }
 
 // --- the lock

@@ -1,18 +1,33 @@
 /// Who uses a Queue, what they have counted, and what is done about those who are no more.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include <tandem/detail/shared_object.hpp>
 
 #include "ipc/arena.hpp"
+#include "ipc/owner.hpp"
 #include "sync/ring.hpp"
 
 namespace tandem::detail {
 
+/// The seats that the calling thread used last. One that is pushed out is found again in the queue.
+inline constexpr std::size_t kSeats = 16;
+extern constinit thread_local std::array<Seat, kSeats> seats;
+Seat& take_seat(Seat& seat, const SharedObject& queue);
+
 /// The calling thread's seat at this queue; on its first call the thread becomes a participant. Throws std::system_error
 /// (EUSERS) if more threads use the queue than its slots can name.
-Seat& seat_at(const SharedObject& queue);
+inline Seat& seat_at(const SharedObject& queue) {
+  const ObjectId id = queue.id();
+  Seat& seat = seats[(id.offset >> 6) % kSeats];
+  // Generations are never used twice. A child that was forked has the parent's seats, which are not its own: it has
+  // another owner.
+  if (seat.queue.generation != id.generation || seat.owner != this_owner_cache) [[unlikely]]
+    return take_seat(seat, queue);
+  return seat;
+}
 /// The same for a call inside a call: by code that runs while an item is decoded.
 Seat nested_seat_at(const SharedObject& queue);
 
@@ -60,16 +75,9 @@ Participant& participant_at(const RingState& state, std::uint64_t index);
 /// As RingLock::counts(), without the lock: may be wrong while somebody settles.
 RingLock::Counts estimate_counts(const RingState& state);
 
-/// Whether somebody died since the queue was last looked through.
-inline bool deaths_unseen(const RingState& state) {
-  return get(Arena::instance().header().deaths) != get(state.seen_deaths);
-}
 /// Looks for the dead at once if this participant is one of them. Returns whether it was.
 bool settle_if_dead(RingState& state, std::uint64_t index);
 /// The same for each who has claimed something.
 bool settle_dead_claims(RingState& state, std::uint64_t but_for);
-
-/// Frees a slot's Cargo, with what it holds. The slot must be claimed by the caller, or the lock held for a dead one.
-void free_cargo(RingSlot& slot);
 
 }  // namespace tandem::detail

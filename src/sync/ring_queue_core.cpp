@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
 #include "ipc/wait_source.hpp"
@@ -111,7 +112,7 @@ void settle(RingState& state) {
 /// Sleeps at `point` until `ready()`. False if the deadline passed first. Who has slept calls pass_on() once it has taken
 /// what it slept for.
 template <class Ready>
-bool wait_at(WaitPoint& point, RingState& state, const Deadline& deadline, bool& slept, Ready ready) {
+bool wait_at(WaitPoint& point, Ring& ring, const Deadline& deadline, bool& slept, Ready ready) {
   if (ready()) return true;
   if (!deadline.is_now() && spin_briefly(ready)) return true;
   for (;;) {
@@ -124,7 +125,7 @@ bool wait_at(WaitPoint& point, RingState& state, const Deadline& deadline, bool&
     TANDEM_KILL_POINT("queue.woken");
     point.resume();
     slept = true;
-    if (deaths_unseen(state)) settle(state);
+    if (ring.deaths_unseen()) settle(*ring);
     if (ready()) return true;
   }
 }
@@ -136,7 +137,7 @@ class Putting {
  public:
   explicit Putting(const SharedObjectPtr& object) : ring_(seat_at(object_of(object))) {
     if (get(ring_->closed) != kOpen) throw_put_on_closed();
-    if (deaths_unseen(*ring_)) settle(*ring_);
+    if (ring_.deaths_unseen()) settle(*ring_);
   }
   Putting(const Putting&) = delete;
   Putting& operator=(const Putting&) = delete;
@@ -156,7 +157,8 @@ class Putting {
   bool claim(std::uint64_t form, const Deadline& deadline, RingPosition& at) {
     if (try_claim(form, at)) return true;
     settle_dead_claims(*ring_, ring_.index());
-    return wait_at(ring_->space, *ring_, deadline, slept_, [&] { return try_claim(form, at); });
+    if (!deadline.is_now()) ring_.wait_for_much_space();
+    return wait_at(ring_->space, ring_, deadline, slept_, [&] { return try_claim(form, at); });
   }
 
   void publish(RingPosition first, std::uint64_t count) {
@@ -268,8 +270,10 @@ class Getting {
       return found != Found::Nothing;
     };
     // Who died with the last item in hand, or at the front, must not be waited for.
+    if (ready()) return found;
+    if (!deadline.is_now()) ring_.wait_for_much_to_take();
     if (ready() || (settle_dead_claims(*ring_, ring_.index()) && ready())) return found;
-    static_cast<void>(wait_at(ring_->items, *ring_, deadline, slept_, ready));
+    static_cast<void>(wait_at(ring_->items, ring_, deadline, slept_, ready));
     return found;
   }
   /// Claims those behind it that are there, up to the size of `slots`; returns how many.
@@ -307,9 +311,9 @@ class Getting {
 
  private:
   Getting(const SharedObject& object, Seat& seat)
-      : nested_(get(seat.participant->get_mark) != 0 ? nested_seat_at(object) : Seat{}),
-        ring_(nested_.participant != nullptr ? nested_ : seat) {
-    if (deaths_unseen(*ring_)) settle(*ring_);
+      : nested_(get(seat.participant->get_mark) != 0 ? std::optional(nested_seat_at(object)) : std::nullopt),
+        ring_(nested_ ? *nested_ : seat) {
+    if (ring_.deaths_unseen()) settle(*ring_);
   }
 
   Ring::Front claim_item(RingSlot*& slot) {
@@ -405,7 +409,7 @@ class Getting {
     if (front == Ring::Front::Item || front == Ring::Front::End) wake(ring_->items, 1);
   }
 
-  Seat nested_;
+  std::optional<Seat> nested_;  // By code that decodes an item of this queue.
   Ring ring_;
   bool slept_ = false;
 };
@@ -527,7 +531,7 @@ void RingQueueCore::close(bool discard) {
 
 std::size_t RingQueueCore::size() const {
   Ring ring(seat_at(object_of(object_)));
-  if (deaths_unseen(*ring)) settle(*ring);
+  if (ring.deaths_unseen()) settle(*ring);
   return items_waiting(ring);
 }
 
@@ -547,7 +551,7 @@ class RingWaitSource final : public WaitSource {
 
   bool ready() override {
     Ring ring(seat_at(object_of(object_)));
-    if (deaths_unseen(*ring)) settle(*ring);
+    if (ring.deaths_unseen()) settle(*ring);
     if (is_ready(ring)) return true;
     return settle_dead_claims(*ring, ring.index()) && is_ready(ring);
   }
