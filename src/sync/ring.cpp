@@ -1,6 +1,5 @@
 #include "sync/ring.hpp"
 
-#include <cstring>
 #include <system_error>
 
 #include "sync/ring_members.hpp"
@@ -39,7 +38,7 @@ void Ring::advance_in_steps(Word& end, RingPosition first, std::uint64_t count) 
 
 bool Ring::help_tail(RingPosition tail, SlotWord word) {
   if (word.sequence() != tail.sequence() || word.phase() == SlotPhase::End) return false;
-  advance_once(state_.tail, tail, word.phase() == SlotPhase::Jump ? tail.moved_to(word.who()) : tail.after(1));
+  advance_once(state_.tail, tail, behind(tail, word));
   return true;
 }
 
@@ -51,7 +50,7 @@ bool Ring::help_head(RingPosition head, SlotWord word) {
     case SlotPhase::End:
       return false;
     default:
-      advance_once(state_.head, head, word.phase() == SlotPhase::Jump ? head.moved_to(word.who()) : head.after(1));
+      advance_once(state_.head, head, behind(head, word));
       return true;
   }
 }
@@ -126,7 +125,19 @@ void Ring::wait_for_much_to_take() {
 
 // --- putting
 
-Ring::Claim Ring::claim_put_in_loop(std::uint64_t form, RingPosition& at) {
+// How many slots, from the end on, can be claimed at once: the one behind them must be free, too.
+std::uint64_t Ring::free_run(RingPosition tail, std::uint64_t wanted) {
+  std::uint64_t most = std::min(wanted, SlotWord::kLongestRun);
+  if (state_.capacity != 0)
+    most = std::min(most, state_.capacity - sequence_distance(sequence_of(seat_.head), tail.sequence()));
+  std::uint64_t count = 0;
+  while (count < most && tail.place() + count + 1 < slots_of(tail.chunk()) &&
+         is_free(slot_at(tail.after(count + 1)).load(), tail))
+    ++count;
+  return std::bit_floor(count);
+}
+
+Ring::Claim Ring::claim_puts(std::uint64_t form, std::uint64_t wanted, RingPosition& at, std::uint64_t& count) {
   for (Backoff backoff;; backoff.pause()) {
     const RingPosition tail = load(state_.tail);
     RingSlot& slot = slot_at(tail);
@@ -139,7 +150,8 @@ Ring::Claim Ring::claim_put_in_loop(std::uint64_t form, RingPosition& at) {
       if (load(state_.tail) != tail) continue;
       return Claim::Full;
     }
-    if (!next_is_free(tail)) {
+    count = free_run(tail, wanted);
+    if (count == 0) {
       const std::uint64_t chunk = free_chunk(tail);
       if (chunk == kNoChunk) {
         grow(tail);
@@ -148,24 +160,12 @@ Ring::Claim Ring::claim_put_in_loop(std::uint64_t form, RingPosition& at) {
       }
       continue;
     }
-    if (slot.step(word, {SlotPhase::Filling, tail.sequence(), index_, form})) {
+    if (slot.step(word, SlotWord(SlotPhase::Filling, tail.sequence(), index_, form).with_run(count))) {
       at = tail;
       TANDEM_KILL_POINT("queue.put.claimed");
       return Claim::Done;
     }
   }
-}
-
-bool Ring::claim_next_put(std::uint64_t form, RingPosition& at) {
-  const RingPosition next = at.after(1);
-  // The one before is this thread's own and not yet an item, so that the front cannot have come this far.
-  RingSlot& slot = slot_at(next);
-  const SlotWord word = slot.load();
-  if (word.sequence() == next.sequence() || !is_free(word, next) || is_full(next) || !next_is_free(next)) return false;
-  if (!slot.step(word, {SlotPhase::Filling, next.sequence(), index_, form})) return false;
-  at = next;
-  TANDEM_KILL_POINT("queue.put.claimed");
-  return true;
 }
 
 void Ring::put_end() {
@@ -191,13 +191,26 @@ Ring::Front Ring::look() {
   }
 }
 
-Ring::Front Ring::claim_get_in_loop(RingPosition& at) {
+std::uint64_t Ring::full_run(RingPosition head, std::uint64_t wanted) const {
+  const std::uint64_t most = std::min(wanted, SlotWord::kLongestRun);
+  std::uint64_t count = 1;
+  while (count < most && head.place() + count < slots_of(head.chunk())) {
+    const SlotWord word = slot_at(head.after(count)).load();
+    if (word.phase() != SlotPhase::Full || word.sequence() != head.after(count).sequence()) break;
+    ++count;
+  }
+  return std::bit_floor(count);
+}
+
+Ring::Front Ring::claim_gets(std::uint64_t wanted, RingPosition& at, std::uint64_t& count) {
   for (Backoff backoff;; backoff.pause()) {
     const RingPosition head = load(state_.head);
     RingSlot& slot = slot_at(head);
     const SlotWord word = slot.load();
     if (word.sequence() == head.sequence() && word.phase() == SlotPhase::Full) {
-      if (!slot.step(word, word.in_phase(SlotPhase::Taking, index_))) continue;
+      // Nobody can take those behind it before it is taken itself.
+      count = full_run(head, wanted);
+      if (!slot.step(word, word.in_phase(SlotPhase::Taking, index_).with_run(count))) continue;
       at = head;
       TANDEM_KILL_POINT("queue.get.claimed");
       return Front::Item;
@@ -206,17 +219,6 @@ Ring::Front Ring::claim_get_in_loop(RingPosition& at) {
     if (word.sequence() != head.sequence()) return Front::Nothing;
     return word.phase() == SlotPhase::End ? Front::End : Front::Filling;
   }
-}
-
-bool Ring::claim_next_get(RingPosition& at) {
-  const RingPosition next = at.after(1);
-  RingSlot& slot = slot_at(next);
-  const SlotWord word = slot.load();
-  if (word.sequence() != next.sequence() || word.phase() != SlotPhase::Full) return false;
-  if (!slot.step(word, word.in_phase(SlotPhase::Taking, index_))) return false;
-  at = next;
-  TANDEM_KILL_POINT("queue.get.claimed");
-  return true;
 }
 
 }  // namespace tandem::detail

@@ -70,14 +70,20 @@ class Ring {
     TANDEM_KILL_POINT("queue.put.claimed");
     return Claim::Done;
   }
-  /// Claims the one behind a slot that this thread has claimed and not yet published, if it can be had at once.
-  bool claim_next_put(std::uint64_t form, RingPosition& at);
+  /// Claims several slots behind one another with one step, `count` of them: a power of two, up to `wanted`. Those behind
+  /// the first are to be filled with set_behind().
+  Claim claim_puts(std::uint64_t form, std::uint64_t wanted, RingPosition& at, std::uint64_t& count);
+  /// Says what the item in a claimed slot is. Should this thread die behind the count, others make it an item.
+  void set_behind(RingPosition at, std::uint64_t form) {
+    slot_at(at).set({SlotPhase::Filling, at.sequence(), index_, form});
+  }
   /// Makes the claimed slots items, from `first` on. From the instant at which the count is stored, they are put.
   void publish(RingPosition first, std::uint64_t count) {
     TANDEM_KILL_POINT("queue.put.filled");
     me_.puts.store(get(me_.puts) + count, std::memory_order_release);
     TANDEM_KILL_POINT("queue.put.committed");
-    for (std::uint64_t i = 0; i < count; ++i) {
+    // The first one last: until then it says that all are claimed.
+    for (std::uint64_t i = count; i-- > 0;) {
       RingSlot& slot = slot_at(first.after(i));
       slot.set(SlotWord(get(slot.word)).in_phase(SlotPhase::Full));
       TANDEM_KILL_POINT("queue.put.published");
@@ -106,15 +112,15 @@ class Ring {
     TANDEM_KILL_POINT("queue.get.claimed");
     return Front::Item;
   }
-  /// Claims the item behind the one that this thread has just claimed, if there is one.
-  bool claim_next_get(RingPosition& at);
-  /// Behind the last of a run of claims: the front is behind it.
+  /// Claims several items behind one another with one step, `count` of them: a power of two, up to `wanted`.
+  Front claim_gets(std::uint64_t wanted, RingPosition& at, std::uint64_t& count);
+  /// Moves the front behind what was claimed.
   void pass_front(RingPosition first, std::uint64_t count) { advance(state_.head, first, count); }
   /// What the front is, without claiming it.
   Front look();
   /// Says that `count` claimed items are this thread's own.
   void commit_gets(std::uint64_t count) { me_.gets.store(get(me_.gets) + count, std::memory_order_release); }
-  /// Empties a claimed slot whose item is this thread's own.
+  /// Empties a claimed slot whose item is this thread's own. The first one of several last.
   void empty(RingSlot& slot) {
     const SlotWord word(get(slot.word));
     if (word.is_large()) free_cargo(slot);
@@ -153,8 +159,21 @@ class Ring {
     if (!advance_once(end, first, first.after(count))) advance_in_steps(end, first, count);
   }
   static void advance_in_steps(Word& end, RingPosition first, std::uint64_t count);
-  Claim claim_put_in_loop(std::uint64_t form, RingPosition& at);
-  Front claim_get_in_loop(RingPosition& at);
+  Claim claim_put_in_loop(std::uint64_t form, RingPosition& at) {
+    std::uint64_t count = 0;
+    return claim_puts(form, 1, at, count);
+  }
+  Front claim_get_in_loop(RingPosition& at) {
+    std::uint64_t count = 0;
+    return claim_gets(1, at, count);
+  }
+  std::uint64_t free_run(RingPosition tail, std::uint64_t wanted);
+  std::uint64_t full_run(RingPosition head, std::uint64_t wanted) const;
+  /// Where the number behind a used slot's is.
+  static RingPosition behind(RingPosition at, SlotWord word) {
+    if (word.phase() == SlotPhase::Jump) return at.moved_to(word.who());
+    return at.after(word.is_claimed() ? word.run() : 1);
+  }
 
   /// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for ever.
   bool is_free(SlotWord word, RingPosition tail) {

@@ -2,6 +2,7 @@
 /// model.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -67,16 +68,18 @@ enum class SlotPhase : std::uint64_t {
 
 /// The word of a slot, which one compare-and-swap changes. Value.
 ///
-///   bits 0 to 2: SlotPhase   3 to 15: who has claimed it, or the chunk to jump to   16 to 25: bytes of an item inside
-///   26: the item is a Cargo of its own   27 to 63: number
+///   bits 0 to 2: SlotPhase   3 to 14: who has claimed it, or the chunk to jump to   15 to 21: bytes of an item inside,
+///   if not all are of one size   22: the item is a Cargo of its own   23 to 25: a claim is of so many slots, from this
+///   one on, as a power of two   27 to 63: number
 class SlotWord {
  public:
-  static constexpr int kParticipantBits = 13;
-  static constexpr int kSizeBits = 10;
+  static constexpr int kParticipantBits = 12;
+  static constexpr int kSizeBits = 7;
+  static constexpr std::uint64_t kLongestRun = 128;
 
   explicit constexpr SlotWord(std::uint64_t word) noexcept : word_(word) {}
   constexpr SlotWord(SlotPhase phase, std::uint64_t sequence, std::uint64_t who = 0, std::uint64_t form = 0) noexcept
-      : word_(static_cast<std::uint64_t>(phase) | who << 3 | form << 16 | sequence << kSequenceShift) {}
+      : word_(static_cast<std::uint64_t>(phase) | who << 3 | form << 15 | sequence << kSequenceShift) {}
   /// What an item is: its bytes, if they are in the slot.
   static constexpr std::uint64_t small(std::uint64_t size) noexcept { return size; }
   static constexpr std::uint64_t kLarge = std::uint64_t{1} << kSizeBits;
@@ -84,15 +87,22 @@ class SlotWord {
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr SlotPhase phase() const noexcept { return static_cast<SlotPhase>(word_ & 7); }
   constexpr std::uint64_t who() const noexcept { return word_ >> 3 & ((1U << kParticipantBits) - 1); }
-  constexpr std::uint64_t form() const noexcept { return word_ >> 16 & (2 * kLarge - 1); }
+  constexpr std::uint64_t form() const noexcept { return word_ >> 15 & (2 * kLarge - 1); }
   constexpr std::uint64_t size() const noexcept { return form() & (kLarge - 1); }
   constexpr bool is_large() const noexcept { return (form() & kLarge) != 0; }
   constexpr std::uint64_t sequence() const noexcept { return sequence_of(word_); }
+  /// The same number and item.
   constexpr SlotWord in_phase(SlotPhase phase, std::uint64_t participant = 0) const noexcept {
     return {phase, sequence(), participant, form()};
   }
+  /// How many slots the claim is of: those behind this one are claimed with it, whatever their words say.
+  constexpr std::uint64_t run() const noexcept { return std::uint64_t{1} << (word_ >> 23 & 7); }
+  constexpr SlotWord with_run(std::uint64_t run) const noexcept {
+    return SlotWord(word_ | static_cast<std::uint64_t>(std::countr_zero(run)) << 23);
+  }
+  constexpr bool is_claimed() const noexcept { return phase() == SlotPhase::Filling || phase() == SlotPhase::Taking; }
   constexpr bool is_claimed_by(std::uint64_t participant) const noexcept {
-    return (phase() == SlotPhase::Filling || phase() == SlotPhase::Taking) && who() == participant;
+    return is_claimed() && who() == participant;
   }
 
   friend constexpr bool operator==(SlotWord, SlotWord) = default;
@@ -139,13 +149,14 @@ struct alignas(64) RingState {
   static constexpr std::size_t kChunks = std::size_t{1} << RingPosition::kChunkBits;
   static constexpr std::uint64_t kLargestChunk = std::uint64_t{1} << RingPosition::kPlaceBits;
   static constexpr std::uint64_t kParticipants = std::uint64_t{1} << SlotWord::kParticipantBits;
-  static constexpr std::size_t kTables = 11;
+  static constexpr std::size_t kTables = 10;
   static constexpr std::uint64_t kFirstTable = 8;
 
   // Constant after construction.
   std::uint64_t capacity;      // 0: no bound.
   std::uint64_t slot_bytes;    // From one slot to the next.
   std::uint64_t inline_bytes;  // Items up to this size are in their slots.
+  std::uint64_t plain_bytes;   // The size of all items, if it is one; otherwise 0.
   std::uint64_t first_slots;   // Slots of the first chunk, a power of two; chunk k > 0 has that << (k - 1), up to a limit.
 
   // Rarely changed.

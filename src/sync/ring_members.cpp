@@ -145,7 +145,7 @@ std::uint64_t RingLock::join(std::uint64_t owner, const Member& thread) {
     std::uint64_t table = 0;
     while (table < RingState::kTables && get(state_.tables[table]) != 0) ++table;
     if (table == RingState::kTables)
-      throw std::system_error(EUSERS, std::generic_category(), "more than 8192 threads use a queue");
+      throw std::system_error(EUSERS, std::generic_category(), "more than 4096 threads use a queue");
     // Room to align it to lines of the cache.
     add_block(state_.tables[table], table_size(table) * sizeof(Participant) + alignof(Participant));
     index = find_free();
@@ -183,22 +183,41 @@ bool RingLock::settle_slots(Participant& participant, std::uint64_t index) {
   bool changed = false;
   const bool put = is_committed(participant.puts, participant.put_mark);
   const bool got = is_committed(participant.gets, participant.get_mark);
-  for_each_slot([&](RingSlot& slot) {
+  const auto disturb = [&](Word& what) { what.store(1, std::memory_order_relaxed); };
+  const auto end_filling = [&](RingSlot& slot, std::uint64_t sequence) {
+    if (!put) disturb(state_.disturbed);
     const SlotWord word = slot.load();
-    if (!word.is_claimed_by(index)) return;
-    changed = true;
-    if (word.phase() == SlotPhase::Filling) {
-      if (!put) state_.disturbed.store(1, std::memory_order_relaxed);
-      slot.set(word.in_phase(put ? SlotPhase::Full : SlotPhase::Hole));
-    } else if (got) {
+    slot.set(put ? word.in_phase(SlotPhase::Full) : SlotWord(SlotPhase::Hole, sequence));
+  };
+  const auto end_taking = [&](RingSlot& slot) {
+    const SlotWord word = slot.load();
+    if (got) {
       if (word.is_large()) free_cargo(slot);
       slot.set(word.in_phase(SlotPhase::Empty));
     } else {
-      state_.disturbed.store(1, std::memory_order_relaxed);
-      state_.returned.store(1, std::memory_order_relaxed);
+      disturb(state_.disturbed);
+      disturb(state_.returned);
       slot.set(word.in_phase(SlotPhase::Returned));
     }
-    TANDEM_KILL_POINT("queue.settled");
+  };
+  for_each_slot([&](RingSlot& first) {
+    const SlotWord word = first.load();
+    if (!word.is_claimed_by(index)) return;
+    changed = true;
+    // The first one last: until then it says that all are claimed.
+    for (std::uint64_t i = word.run(); i-- > 0;) {
+      RingSlot& slot = *reinterpret_cast<RingSlot*>(reinterpret_cast<std::byte*>(&first) + i * state_.slot_bytes);
+      const std::uint64_t sequence = sequence_of(word.word() + i * kOneSequence);
+      const SlotWord its = slot.load();
+      if (word.phase() == SlotPhase::Filling) {
+        // Behind the count, one that is an item already may have been taken, and its place be another's.
+        if (!put || its == SlotWord(SlotPhase::Filling, sequence, index, its.form()) || i == 0) end_filling(slot, sequence);
+      } else if (i == 0 || its == SlotWord(SlotPhase::Full, sequence, 0, its.form())) {
+        // One that is emptied already may be another's.
+        end_taking(slot);
+      }
+      TANDEM_KILL_POINT("queue.settled");
+    }
   });
   return changed;
 }

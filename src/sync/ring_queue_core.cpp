@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <ranges>
 #include <stdexcept>
 
 #include "ipc/wait_source.hpp"
@@ -36,7 +37,7 @@ void destroy_queue(void* body) {
 [[maybe_unused]] const bool destroyer_is_set = (set_destroyer(ObjectKind::Queue, destroy_queue), true);
 
 struct Shape {
-  std::uint64_t capacity, inline_bytes, slot_bytes, first_slots;
+  std::uint64_t capacity, plain_bytes, inline_bytes, slot_bytes, first_slots;
 
   std::uint64_t chunk_bytes() const { return first_slots * slot_bytes; }
   std::uint64_t body_bytes() const {
@@ -45,7 +46,11 @@ struct Shape {
 };
 
 Shape shape_for(std::size_t capacity, std::size_t plain_bytes) {
-  Shape shape{.capacity = capacity, .inline_bytes = kEncodedInlineBytes, .slot_bytes = 0, .first_slots = 0};
+  Shape shape{.capacity = capacity,
+              .plain_bytes = plain_bytes,
+              .inline_bytes = kEncodedInlineBytes,
+              .slot_bytes = 0,
+              .first_slots = 0};
   if (plain_bytes != 0) shape.inline_bytes = plain_bytes <= kPlainInlineBytes ? plain_bytes : 0;
   shape.slot_bytes = std::max(sizeof(RingSlot), sizeof(Word) + round_up(shape.inline_bytes, sizeof(Word)));
   // Up to a line of the cache, slots shall not be in two.
@@ -59,6 +64,7 @@ void initialise(void* body, const void* argument) {
   std::memset(body, 0, shape.body_bytes());
   auto* state = ring_state_in(body);
   state->capacity = shape.capacity;
+  state->plain_bytes = shape.plain_bytes;
   state->inline_bytes = shape.inline_bytes;
   state->slot_bytes = shape.slot_bytes;
   state->first_slots = shape.first_slots;
@@ -148,17 +154,14 @@ class Putting {
   }
 
   Ring& ring() { return ring_; }
-  bool is_small(const EncodedItem& item) const {
-    const auto* const objects = item.objects();
-    return item.bytes().size() <= ring_->inline_bytes && (objects == nullptr || objects->empty());
-  }
 
   /// Claims a slot, or gives up at the deadline.
   bool claim(std::uint64_t form, const Deadline& deadline, RingPosition& at) {
-    if (try_claim(form, at)) return true;
-    settle_dead_claims(*ring_, ring_.index());
-    if (!deadline.is_now()) ring_.wait_for_much_space();
-    return wait_at(ring_->space, ring_, deadline, slept_, [&] { return try_claim(form, at); });
+    return claim(deadline, [&] { return ring_.claim_put(form, at); });
+  }
+  /// Claims at least one of the wanted slots.
+  void claim_several(std::uint64_t form, std::uint64_t wanted, RingPosition& at, std::uint64_t& count) {
+    static_cast<void>(claim(Deadline::never(), [&] { return ring_.claim_puts(form, wanted, at, count); }));
   }
 
   void publish(RingPosition first, std::uint64_t count) {
@@ -167,9 +170,18 @@ class Putting {
   }
 
  private:
-  bool try_claim(std::uint64_t form, RingPosition& at) {
+  template <class Step>
+  bool claim(const Deadline& deadline, Step step) {
+    if (try_claim(step)) return true;
+    settle_dead_claims(*ring_, ring_.index());
+    if (!deadline.is_now()) ring_.wait_for_much_space();
+    return wait_at(ring_->space, ring_, deadline, slept_, [&] { return try_claim(step); });
+  }
+
+  template <class Step>
+  bool try_claim(Step step) {
     ring_.begin_put();
-    switch (ring_.claim_put(form, at)) {
+    switch (step()) {
       case Ring::Claim::Done:
         return true;
       case Ring::Claim::Closed:
@@ -190,6 +202,15 @@ void fill(RingSlot& slot, std::span<const std::byte> bytes) {
   } else if (!bytes.empty()) {
     std::memcpy(slot.bytes(), bytes.data(), bytes.size());
   }
+}
+
+bool is_small(const RingState& state, const EncodedItem& item) {
+  const auto* const objects = item.objects();
+  return item.bytes().size() <= state.inline_bytes && (objects == nullptr || objects->empty());
+}
+
+std::uint64_t small_form(const RingState& state, std::size_t size) {
+  return SlotWord::small(state.plain_bytes != 0 ? 0 : size);
 }
 
 /// Builds the cargo of a large item as this thread's pending block.
@@ -354,11 +375,9 @@ class Getting {
       }
     }
     RingPosition begin(0);
-    if (ring_.claim_get(begin) != Ring::Front::Item) return Found::Nothing;
     std::uint64_t run = 0;
-    RingPosition at = begin;
-    do slots[run++] = &ring_.slot_at(at);
-    while (run < slots.size() && ring_.claim_next_get(at));
+    if (ring_.claim_gets(slots.size(), begin, run) != Ring::Front::Item) return Found::Nothing;
+    for (std::uint64_t i = 0; i < run; ++i) slots[i] = &ring_.slot_at(begin.after(i));
     ring_.pass_front(begin, run);
     if (ring_->capacity != 0) wake(ring_->space, run);
     count += run;
@@ -371,9 +390,9 @@ class Getting {
     return lock.counts().not_taken() == 0;
   }
 
-  static ItemView view_of(RingSlot& slot) {
+  ItemView view_of(RingSlot& slot) const {
     const SlotWord word(get(slot.word));
-    if (!word.is_large()) return {{slot.bytes(), word.size()}};
+    if (!word.is_large()) return {{slot.bytes(), ring_->plain_bytes != 0 ? ring_->plain_bytes : word.size()}};
     const auto& cargo = Arena::instance().at<Cargo>(get(slot.cargo));
     return {{cargo.bytes(), cargo.size_bytes}};
   }
@@ -383,7 +402,8 @@ class Getting {
       RingLock lock(*ring_);
       ring_->disturbed.store(1, std::memory_order_relaxed);
       ring_->returned.store(1, std::memory_order_relaxed);
-      for (RingSlot* slot : slots.subspan(count)) slot->set(slot->load().in_phase(SlotPhase::Returned));
+      for (RingSlot* slot : std::views::reverse(slots.subspan(count)))
+        slot->set(slot->load().in_phase(SlotPhase::Returned));
     }
     keep(slots.first(count));
     if (count < slots.size()) wake_everybody(*ring_);
@@ -393,7 +413,7 @@ class Getting {
     ring_.commit_gets(slots.size());
     TANDEM_KILL_POINT("queue.get.committed");
     bool large = false;
-    for (RingSlot* slot : slots) {
+    for (RingSlot* slot : std::views::reverse(slots)) {
       large |= SlotWord(get(slot->word)).is_large();
       ring_.empty(*slot);
     }
@@ -424,9 +444,9 @@ RingQueueCore::RingQueueCore(std::size_t capacity, std::size_t plain_bytes)
 bool RingQueueCore::put(const EncodedItem& item, const Deadline& deadline) {
   {
     Putting putting(object_);
-    if (putting.is_small(item)) {
+    if (const RingState& state = *putting.ring(); is_small(state, item)) {
       RingPosition at(0);
-      if (!putting.claim(SlotWord::small(item.bytes().size()), deadline, at)) return false;
+      if (!putting.claim(small_form(state, item.bytes().size()), deadline, at)) return false;
       fill(putting.ring().slot_at(at), item.bytes());
       putting.publish(at, 1);
       return true;
@@ -593,8 +613,7 @@ std::shared_ptr<WaitSource> RingQueueCore::wait_source() const {
 void RingQueueCore::Batch::put(const EncodedItem& item) {
   // Enough to make the cost of claiming and waking small beside the copying; not so much that others wait long.
   constexpr std::size_t kFlushItems = 128;
-  const auto* const objects = item.objects();
-  if (item.bytes().size() > state_of(queue_.object_).inline_bytes || (objects != nullptr && !objects->empty())) {
+  if (!is_small(state_of(queue_.object_), item)) {
     finish();
     queue_.put(item, Deadline::never());
     return;
@@ -603,24 +622,47 @@ void RingQueueCore::Batch::put(const EncodedItem& item) {
   if (items_.size() == kFlushItems) finish();
 }
 
+namespace {
+
+/// Puts `count` small items, which lie behind one another from `bytes` on; `size_of(i)` is the size of one.
+template <class SizeOf>
+void put_several(Putting& putting, const std::byte* bytes, std::uint64_t count, SizeOf size_of) {
+  Ring& ring = putting.ring();
+  for (std::uint64_t done = 0; done < count;) {
+    RingPosition first(0);
+    std::uint64_t run = 0;
+    putting.claim_several(small_form(*ring, size_of(done)), count - done, first, run);
+    for (std::uint64_t i = 0; i < run; ++i) {
+      const std::size_t size = size_of(done + i);
+      const RingPosition at = first.after(i);
+      fill(ring.slot_at(at), {bytes, size});
+      if (i > 0) ring.set_behind(at, small_form(*ring, size));
+      bytes += size;
+    }
+    putting.publish(first, run);
+    done += run;
+  }
+}
+
+}  // namespace
+
 void RingQueueCore::Batch::finish() {
   if (items_.empty()) return;
   Putting putting(queue_.object_);
-  Ring& ring = putting.ring();
-  const std::byte* bytes = items_.bytes();
-  for (auto item = items_.items().begin(); item != items_.items().end();) {
-    RingPosition first(0);
-    static_cast<void>(putting.claim(SlotWord::small(item->first), Deadline::never(), first));
-    std::uint64_t count = 0;
-    RingPosition at = first;
-    do {
-      fill(ring.slot_at(at), {bytes, item->first});
-      bytes += item->first;
-      ++item, ++count;
-    } while (item != items_.items().end() && ring.claim_next_put(SlotWord::small(item->first), at));
-    putting.publish(first, count);
-  }
+  put_several(putting, items_.bytes(), items_.size(), [&](std::uint64_t i) { return items_.items()[i].size_bytes; });
   items_.clear();
+}
+
+void RingQueueCore::put_plain(std::span<const std::byte> items) {
+  if (items.empty()) return;
+  const RingState& state = state_of(object_);
+  const std::size_t size = state.plain_bytes;
+  if (size > state.inline_bytes) {
+    for (; !items.empty(); items = items.subspan(size)) put_large(object_, EncodedItem(items.first(size)), Deadline::never());
+    return;
+  }
+  Putting putting(object_);
+  put_several(putting, items.data(), items.size() / size, [size](std::uint64_t) { return size; });
 }
 
 }  // namespace tandem::detail

@@ -1,10 +1,13 @@
 /// The members of Queue, LifoQueue and PriorityQueue, which differ only in which item is the first.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -43,7 +46,11 @@ class AnyQueue {
   }
   template <class Range>
   void put_many(const Range& items) {
-    put_many(std::begin(items), std::end(items));
+    if constexpr (kPutsInPlace<Range>) {
+      core_.put_plain(std::as_bytes(std::span(std::data(items), std::size(items))));
+    } else {
+      put_many(std::begin(items), std::end(items));
+    }
   }
 
   /// Takes the first item; waits while there is none. Throws QueueClosed once closed and drained.
@@ -106,6 +113,15 @@ class AnyQueue {
   friend struct HandleAccess;
   const SharedObjectPtr& shared_object() const { return core_.object(); }
 
+  /// Whether the items of a range lie behind one another as they will in the queue.
+  template <class Range>
+  static constexpr bool kPutsInPlace =
+      kTriviallyPortable<T> && requires(Core core, const Range& items, std::span<const std::byte> bytes) {
+        { std::data(items) } -> std::same_as<const T*>;
+        std::size(items);
+        core.put_plain(bytes);
+      };
+
   static EncodedItem encode_item(const T& item) { return EncodedItem(std::in_place, item); }
   std::optional<T> take(Deadline deadline);
   std::vector<T> take_many(std::size_t max_items, Deadline deadline);
@@ -153,6 +169,7 @@ std::optional<T> AnyQueue<Self, T, Core>::take(Deadline deadline) {
 template <class Self, class T, class Core>
 std::vector<T> AnyQueue<Self, T, Core>::take_many(std::size_t max_items, Deadline deadline) {
   std::vector<T> items;
+  items.reserve(std::min(max_items, core_.size() + 1));
   core_.get_many(max_items, deadline, [&items](ItemView view) { items.push_back(view.decode<T>()); });
   return items;
 }

@@ -29,6 +29,9 @@ class EncodedItem {
     }
   }
 
+  /// An item that moves as these bytes.
+  explicit EncodedItem(std::span<const std::byte> plain) : plain_(plain) {}
+
   std::span<const std::byte> bytes() const { return encoder_ ? encoder_->bytes() : plain_; }
   /// The objects that handles in the item refer to; null if the item cannot have any.
   const std::vector<SharedObjectPtr>* objects() const { return encoder_ ? &encoder_->objects() : nullptr; }
@@ -67,9 +70,15 @@ enum class AtEnd { Throw, Stop };
 /// Small items that are to be put together.
 class GatheredItems {
  public:
+  struct Item {
+    std::size_t size_bytes;
+    bool is_plain;
+  };
+
   void add(const EncodedItem& item) {
-    bytes_.insert(bytes_.end(), item.bytes().begin(), item.bytes().end());
-    items_.emplace_back(item.bytes().size(), item.is_plain());
+    const std::span<const std::byte> bytes = item.bytes();
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    items_.push_back({bytes.size(), item.is_plain()});
   }
   bool empty() const { return items_.empty(); }
   std::size_t size() const { return items_.size(); }
@@ -78,12 +87,11 @@ class GatheredItems {
     items_.clear();
   }
   const std::byte* bytes() const { return bytes_.data(); }
-  /// Size in bytes of each, and whether it is plain.
-  const std::vector<std::pair<std::size_t, bool>>& items() const { return items_; }
+  std::span<const Item> items() const { return items_; }
 
  private:
   std::vector<std::byte> bytes_;
-  std::vector<std::pair<std::size_t, bool>> items_;
+  std::vector<Item> items_;
 };
 
 }  // namespace tandem::detail

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include <tandem/detail/deadline.hpp>
@@ -21,6 +22,8 @@ class RingQueueCore {
   explicit RingQueueCore(SharedObjectPtr object) : object_(std::move(object)) {}
 
   bool put(const EncodedItem& item, const Deadline& deadline);
+  /// Puts many items that lie behind one another and move as plain bytes.
+  void put_plain(std::span<const std::byte> items);
   /// Hands the first item to `receive`; false if there was none. If `receive` throws, the item is gone.
   bool get(const Deadline& deadline, AtEnd at_end, Receiver receive);
   /// Hands up to `max_items` items to `receive` as soon as there is one; returns how many.
