@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <tandem/detail/locked_queue_core.hpp>
 #include <tandem/detail/ring_queue_core.hpp>
 #include <tandem/error.hpp>
+#include <tandem/queue_view.hpp>
 #include <tandem/wire.hpp>
 
 namespace tandem {
@@ -40,10 +42,38 @@ class Queue : public detail::AnyQueue<Queue<T>, T, detail::RingQueueCore> {
   /// Makes a queue in which put() waits while `capacity` items are waiting; 0 means no bound, as in Python.
   explicit Queue(std::size_t capacity) : Base(detail::RingQueueCore(capacity, kPlainBytes)) {}
 
+  /// Takes the first item without copying it; waits while there is none. Throws QueueClosed once closed and drained.
+  /// See QueueView.
+  [[nodiscard]] QueueView<T> get_view()
+    requires detail::GiveAnItemThatLiesInOnePiece<T>
+  {
+    return QueueView<T>(Base::lend(detail::Deadline::never()));
+  }
+  /// As get_view(), but gives up after `timeout`: without an item.
+  template <class Rep, class Period>
+  [[nodiscard]] QueueView<T> get_view_for(std::chrono::duration<Rep, Period> timeout)
+    requires detail::GiveAnItemThatLiesInOnePiece<T>
+  {
+    return view_or_none(detail::Deadline::after(timeout));
+  }
+  /// As get_view(), but does not wait: without an item if there is none.
+  [[nodiscard]] QueueView<T> try_get_view()
+    requires detail::GiveAnItemThatLiesInOnePiece<T>
+  {
+    return view_or_none(detail::Deadline::now());
+  }
+
  private:
   friend struct detail::HandleAccess;
   using Base = detail::AnyQueue<Queue, T, detail::RingQueueCore>;
   static constexpr detail::ObjectKind kObjectKind = detail::ObjectKind::Queue;
+  QueueView<T> view_or_none(const detail::Deadline& deadline)
+    requires detail::GiveAnItemThatLiesInOnePiece<T>
+  {
+    detail::LentItem item = Base::lend(deadline);
+    return item.has_value() ? QueueView<T>(std::move(item)) : QueueView<T>();
+  }
+
   static constexpr std::size_t kPlainBytes = detail::kTriviallyPortable<T> ? sizeof(T) : 0;
   explicit Queue(detail::SharedObjectPtr object) : Base(detail::RingQueueCore(std::move(object))) {}
 };

@@ -167,17 +167,18 @@ void Arena::allocate(Word& owner, std::uint64_t bytes) {
 }
 
 void Arena::free(Word& owner) {
-  bool release = false;
   {
     ArenaChange change(*this);
-    release = heap_.worth_releasing(get(owner));
-    if (release) {
-      // Marked first: killed behind this, the block's next owner must know that pages may be missing.
-      heap_.mark(change, get(owner), /*cold=*/true);
+    if (!heap_.worth_releasing(get(owner))) {
+      heap_.free(change, owner);
       change.commit();
+      return;
     }
+    // Marked first: killed behind this, the block's next owner must know that pages may be missing.
+    heap_.mark(change, get(owner), /*cold=*/true);
+    change.commit();
   }
-  if (release) heap_.release_pages(get(owner));  // Without the lock: the block is still the caller's.
+  heap_.release_pages(get(owner));  // Without the lock: the block is still the caller's.
   TANDEM_KILL_POINT("arena.released");
   ArenaChange change(*this);
   heap_.free(change, owner);

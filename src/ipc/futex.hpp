@@ -58,7 +58,8 @@ bool spin_briefly(Ready ready) {
   }
   for (int yields = 0, between = 1;; ++yields) {
     // More and more rarely: each look takes the line of the cache from who is to change it.
-    for (int pauses = 0; pauses < kPauses; between = pauses < kPauses / 2 ? between : std::min(2 * between, kMostPauses)) {
+    for (int pauses = 0; pauses < kPauses;
+         between = pauses < kPauses / 2 ? between : std::min(2 * between, kMostPauses)) {
       if (ready()) return true;
       for (int pause = 0; pause < between; ++pause, ++pauses) __builtin_ia32_pause();
     }
@@ -76,8 +77,8 @@ bool spin_briefly(Ready ready) {
 ///   make the condition true; a locked instruction; if (point.announce()) point.wake_one();
 ///
 /// If a lock guards the condition, as in most uses, both sides hold it around all but sleep() and wake_...(), and need
-/// neither the second look nor the locked instruction. Without one, each side makes its own store visible before it looks
-/// at the other's: on this processor any locked instruction does that.
+/// neither the second look nor the locked instruction. Without one, each side makes its own store visible before it
+/// looks at the other's: on this processor any locked instruction does that.
 ///
 /// One system call wakes one sleeper, and the flag is lowered by the waker, so that a burst of announcements wakes
 /// once. Whoever has slept raises the flag again (resume()), because others may sleep behind it, whether it leaves

@@ -81,8 +81,8 @@ Taken& LockedQueue::taken_by_this_process() {
 namespace {
 
 bool is_received(const Node& node) {
-  // SYNC(received): acquire here, release in locked_queue_core.cpp's ItemsInHand. Otherwise the node could be filled anew
-  // while its last taker's reads of the old item are still under way.
+  // SYNC(received): acquire here, release in locked_queue_core.cpp's ItemsInHand. Otherwise the node could be filled
+  // anew while its last taker's reads of the old item are still under way.
   return node.received.load(std::memory_order_acquire) != 0;
 }
 

@@ -250,8 +250,8 @@ void destroy_queue(void* body) {
 }
 
 // Before main(), so that every process of the family can take queues apart.
-[[maybe_unused]] const bool destroyers_are_set =
-    (set_destroyer(ObjectKind::LifoQueue, destroy_queue), set_destroyer(ObjectKind::PriorityQueue, destroy_queue), true);
+[[maybe_unused]] const bool destroyers_are_set = (set_destroyer(ObjectKind::LifoQueue, destroy_queue),
+                                                  set_destroyer(ObjectKind::PriorityQueue, destroy_queue), true);
 
 QueueOrder order_of(ObjectKind kind) {
   return kind == ObjectKind::PriorityQueue ? kSmallestFirst : kNewestFirst;

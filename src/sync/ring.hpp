@@ -40,7 +40,8 @@ void free_cargo(RingSlot& slot);
 /// The steps of the calling thread on one queue's ring. No step waits for another thread.
 class Ring {
  public:
-  explicit Ring(Seat& seat) : state_(*seat.state), seat_(seat), me_(*seat.participant), base_(seat.base), index_(seat.index) {}
+  explicit Ring(Seat& seat)
+      : state_(*seat.state), seat_(seat), me_(*seat.participant), base_(seat.base), index_(seat.index) {}
 
   RingState& operator*() const { return state_; }
   RingState* operator->() const { return &state_; }
@@ -70,8 +71,8 @@ class Ring {
     TANDEM_KILL_POINT("queue.put.claimed");
     return Claim::Done;
   }
-  /// Claims several slots behind one another with one step, `count` of them: a power of two, up to `wanted`. Those behind
-  /// the first are to be filled with set_behind().
+  /// Claims several slots behind one another with one step, `count` of them: a power of two, up to `wanted`. Those
+  /// behind the first are to be filled with set_behind().
   Claim claim_puts(std::uint64_t form, std::uint64_t wanted, RingPosition& at, std::uint64_t& count);
   /// Says what the item in a claimed slot is. Should this thread die behind the count, others make it an item.
   void set_behind(RingPosition at, std::uint64_t form) {
@@ -175,7 +176,8 @@ class Ring {
     return at.after(word.is_claimed() ? word.run() : 1);
   }
 
-  /// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for ever.
+  /// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for
+  /// ever.
   bool is_free(SlotWord word, RingPosition tail) {
     const SlotPhase phase = word.phase();
     if (phase != SlotPhase::Empty && phase != SlotPhase::Hole && phase != SlotPhase::Jump) return false;

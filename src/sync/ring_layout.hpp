@@ -1,5 +1,5 @@
-/// What a Queue looks like in the arena. docs/internals/queue.md has the picture and the proof; tests/model/ring.pml the
-/// model.
+/// What a Queue looks like in the arena. docs/internals/queue.md has the picture and the proof; tests/model/ring.pml
+/// the model.
 #pragma once
 
 #include <bit>
@@ -157,7 +157,8 @@ struct alignas(64) RingState {
   std::uint64_t slot_bytes;    // From one slot to the next.
   std::uint64_t inline_bytes;  // Items up to this size are in their slots.
   std::uint64_t plain_bytes;   // The size of all items, if it is one; otherwise 0.
-  std::uint64_t first_slots;   // Slots of the first chunk, a power of two; chunk k > 0 has that << (k - 1), up to a limit.
+  std::uint64_t
+      first_slots;  // Slots of the first chunk, a power of two; chunk k > 0 has that << (k - 1), up to a limit.
 
   // Rarely changed.
   Word closed;       // A Closing; only grows.
@@ -167,16 +168,17 @@ struct alignas(64) RingState {
   Word chunks[kChunks];
 
   // Guarded by `lock`, as are all changes of who participates and of what the dead leave.
-  Word tables[kTables];  // Of participants: kFirstTable in the first, which is in the object; each as large as all before.
+  Word tables[kTables];    // Of participants: kFirstTable in the first, which is in the object; each as large as all
+                           // before.
   Word puts, gets, dones;  // Of participants that are no more.
   Word dones_of_others;    // Some thread has marked done what another one took.
   Word growing;            // A block on its way into `chunks` or `tables`.
   SharedLock lock;
 
-  alignas(64) Word tail;  // Where the next item goes. A hint that lags: the slots decide.
-  WaitPoint items;        // get() waits here,
-  alignas(64) Word head;  // Where the next one is.
-  WaitPoint space;        // put() here,
+  alignas(64) Word tail;           // Where the next item goes. A hint that lags: the slots decide.
+  WaitPoint items;                 // get() waits here,
+  alignas(64) Word head;           // Where the next one is.
+  WaitPoint space;                 // put() here,
   alignas(64) WaitPoint finished;  // and join() here.
 };
 

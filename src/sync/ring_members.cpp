@@ -66,27 +66,31 @@ Participant& participant_at(const RingState& state, std::uint64_t index) {
 
 constinit thread_local std::array<Seat, kSeats> seats{};
 
-Seat& take_seat(Seat& seat, const SharedObject& queue) {
-  seat = Seat{};
-  Seat taken;
-  taken.queue = queue.id();
-  taken.owner = Owner::self().word();
-  taken.state = ring_state_of(queue);
-  taken.base = Arena::instance().base();
-  taken.head = get(taken.state->head);
+namespace {
+
+Seat new_seat(const SharedObject& queue, std::uint64_t except) {
+  Seat seat;
+  seat.queue = queue.id();
+  seat.owner = Owner::self().word();
+  seat.state = ring_state_of(queue);
+  seat.base = Arena::instance().base();
+  seat.head = get(seat.state->head);
   const Member thread = this_thread();
-  {
-    RingLock lock(*taken.state);
-    taken.index = lock.join(taken.owner, thread);
-  }
-  taken.participant = &participant_at(*taken.state, taken.index);
-  seat = taken;
+  RingLock lock(*seat.state);
+  seat.index = lock.join(seat.owner, thread, except);
+  seat.participant = &participant_at(*seat.state, seat.index);
   return seat;
 }
 
-Seat nested_seat_at(const SharedObject& queue) {
-  Seat seat;
-  return take_seat(seat, queue);
+}  // namespace
+
+Seat& take_seat(Seat& seat, const SharedObject& queue) {
+  seat = Seat{};
+  return seat = new_seat(queue, kNoParticipant);
+}
+
+Seat other_seat_at(const SharedObject& queue) {
+  return new_seat(queue, seat_at(queue).index);
 }
 
 // --- the lock
@@ -121,12 +125,14 @@ void RingLock::for_each_slot(Visit visit) const {
   }
 }
 
-std::uint64_t RingLock::join(std::uint64_t owner, const Member& thread) {
-  constexpr std::uint64_t kNone = ~std::uint64_t{0};
+std::uint64_t RingLock::join(std::uint64_t owner, const Member& thread, std::uint64_t except) {
+  constexpr std::uint64_t kNone = kNoParticipant;
   std::uint64_t own = kNone;
   for_each_participant([&](Participant& participant, std::uint64_t index) {
     // One with a mark is in use by the call that this one is inside of.
-    if (get(participant.owner) == owner && get(participant.get_mark) == 0 && get(participant.put_mark) == 0) own = index;
+    if (index != except && get(participant.owner) == owner && get(participant.get_mark) == 0 &&
+        get(participant.put_mark) == 0)
+      own = index;
   });
   if (own != kNone) return own;
   const auto find_free = [&] {
@@ -211,7 +217,8 @@ bool RingLock::settle_slots(Participant& participant, std::uint64_t index) {
       const SlotWord its = slot.load();
       if (word.phase() == SlotPhase::Filling) {
         // Behind the count, one that is an item already may have been taken, and its place be another's.
-        if (!put || its == SlotWord(SlotPhase::Filling, sequence, index, its.form()) || i == 0) end_filling(slot, sequence);
+        if (!put || its == SlotWord(SlotPhase::Filling, sequence, index, its.form()) || i == 0)
+          end_filling(slot, sequence);
       } else if (i == 0 || its == SlotWord(SlotPhase::Full, sequence, 0, its.form())) {
         // One that is emptied already may be another's.
         end_taking(slot);

@@ -16,9 +16,10 @@ namespace tandem::detail {
 inline constexpr std::size_t kSeats = 16;
 extern constinit thread_local std::array<Seat, kSeats> seats;
 Seat& take_seat(Seat& seat, const SharedObject& queue);
+inline constexpr std::uint64_t kNoParticipant = ~std::uint64_t{0};
 
-/// The calling thread's seat at this queue; on its first call the thread becomes a participant. Throws std::system_error
-/// (EUSERS) if more threads use the queue than its slots can name.
+/// The calling thread's seat at this queue; on its first call the thread becomes a participant. Throws
+/// std::system_error (EUSERS) if more threads use the queue than its slots can name.
 inline Seat& seat_at(const SharedObject& queue) {
   const ObjectId id = queue.id();
   Seat& seat = seats[(id.offset >> 6) % kSeats];
@@ -28,8 +29,9 @@ inline Seat& seat_at(const SharedObject& queue) {
     return take_seat(seat, queue);
   return seat;
 }
-/// The same for a call inside a call: by code that runs while an item is decoded.
-Seat nested_seat_at(const SharedObject& queue);
+/// A second seat for the calling thread: for a call inside a call, by code that runs while an item is decoded, and for
+/// an item that is lent.
+Seat other_seat_at(const SharedObject& queue);
 
 /// A queue's lock: for what is rare. Who participates, growth, what the dead have left. Under it, and only then, the
 /// arena's lock is taken. Owner, for one scope.
@@ -40,8 +42,8 @@ class RingLock {
   /// Makes `owner`, 0 until now, own zeroed bytes.
   void add_block(Word& owner, std::uint64_t bytes);
 
-  /// A participant's entry for the calling thread.
-  std::uint64_t join(std::uint64_t owner, const Member& thread);
+  /// A participant's entry for the calling thread, other than the one with the index `except`.
+  std::uint64_t join(std::uint64_t owner, const Member& thread, std::uint64_t except);
   /// Undoes or finishes what those who are no more left half done, and adds up what they counted. Returns whether items
   /// came back or space did.
   bool settle();

@@ -115,12 +115,13 @@ void settle(RingState& state) {
   if (changed) wake_everybody(state);
 }
 
-/// Sleeps at `point` until `ready()`. False if the deadline passed first. Who has slept calls pass_on() once it has taken
-/// what it slept for.
+/// Sleeps at `point` until `ready()`. False if the deadline passed first. Who has slept calls pass_on() once it has
+/// taken what it slept for.
 template <class Ready>
 bool wait_at(WaitPoint& point, Ring& ring, const Deadline& deadline, bool& slept, Ready ready) {
-  if (ready()) return true;
   if (!deadline.is_now() && spin_briefly(ready)) return true;
+  // Who died in the midst of a claim must not be waited for.
+  if (settle_dead_claims(*ring, ring.index()) && ready()) return true;
   for (;;) {
     if (deadline.passed()) return false;
     const WaitPoint::Ticket ticket = point.prepare();
@@ -173,7 +174,6 @@ class Putting {
   template <class Step>
   bool claim(const Deadline& deadline, Step step) {
     if (try_claim(step)) return true;
-    settle_dead_claims(*ring_, ring_.index());
     if (!deadline.is_now()) ring_.wait_for_much_space();
     return wait_at(ring_->space, ring_, deadline, slept_, [&] { return try_claim(step); });
   }
@@ -273,10 +273,13 @@ bool put_large(const SharedObjectPtr& object, const EncodedItem& item, const Dea
 class Getting {
  public:
   explicit Getting(const SharedObjectPtr& object) : Getting(object_of(object), seat_at(object_of(object))) {}
+  explicit Getting(Seat& seat) : ring_(seat) {
+    if (ring_.deaths_unseen()) settle(*ring_);
+  }
   Getting(const Getting&) = delete;
   Getting& operator=(const Getting&) = delete;
   ~Getting() {
-    ring_.finish_get();
+    if (!lends_) ring_.finish_get();
     if (slept_) pass_on();
   }
 
@@ -290,10 +293,8 @@ class Getting {
       found = try_claim(slot);
       return found != Found::Nothing;
     };
-    // Who died with the last item in hand, or at the front, must not be waited for.
     if (ready()) return found;
     if (!deadline.is_now()) ring_.wait_for_much_to_take();
-    if (ready() || (settle_dead_claims(*ring_, ring_.index()) && ready())) return found;
     static_cast<void>(wait_at(ring_->items, ring_, deadline, slept_, ready));
     return found;
   }
@@ -324,6 +325,26 @@ class Getting {
     return received;
   }
 
+  /// Leaves the claimed item in the participant's name.
+  ItemView lend(RingSlot& slot) {
+    lends_ = true;
+    return view_of(slot);
+  }
+  /// From here on the items are this thread's own.
+  void keep(std::span<RingSlot*> slots) {
+    ring_.commit_gets(slots.size());
+    TANDEM_KILL_POINT("queue.get.committed");
+    bool large = false;
+    for (RingSlot* slot : std::views::reverse(slots)) {
+      large |= SlotWord(get(slot->word)).is_large();
+      ring_.empty(*slot);
+    }
+    ring_.finish_get();
+    if (large) bury_zombies();
+    // Who waits for the end of a closed queue waits for this one, too.
+    if (get(ring_->closed) != kOpen) wake_everybody(*ring_);
+  }
+
   /// Takes and drops what waits, in a queue that was closed for that. Who closed it may have been killed before it had.
   void discard() {
     RingSlot* slot = nullptr;
@@ -332,7 +353,7 @@ class Getting {
 
  private:
   Getting(const SharedObject& object, Seat& seat)
-      : nested_(get(seat.participant->get_mark) != 0 ? std::optional(nested_seat_at(object)) : std::nullopt),
+      : nested_(get(seat.participant->get_mark) != 0 ? std::optional(other_seat_at(object)) : std::nullopt),
         ring_(nested_ ? *nested_ : seat) {
     if (ring_.deaths_unseen()) settle(*ring_);
   }
@@ -409,20 +430,6 @@ class Getting {
     if (count < slots.size()) wake_everybody(*ring_);
   }
 
-  void keep(std::span<RingSlot*> slots) {
-    ring_.commit_gets(slots.size());
-    TANDEM_KILL_POINT("queue.get.committed");
-    bool large = false;
-    for (RingSlot* slot : std::views::reverse(slots)) {
-      large |= SlotWord(get(slot->word)).is_large();
-      ring_.empty(*slot);
-    }
-    ring_.finish_get();
-    if (large) bury_zombies();
-    // Who waits for the end of a closed queue waits for this one, too.
-    if (get(ring_->closed) != kOpen) wake_everybody(*ring_);
-  }
-
   // Who puts one item wakes one sleeper: this one may leave something for the next.
   void pass_on() {
     const Ring::Front front = ring_.look();
@@ -432,6 +439,7 @@ class Getting {
   std::optional<Seat> nested_;  // By code that decodes an item of this queue.
   Ring ring_;
   bool slept_ = false;
+  bool lends_ = false;
 };
 
 }  // namespace
@@ -486,6 +494,45 @@ std::size_t RingQueueCore::get_many(std::size_t max_items, const Deadline& deadl
   std::vector<RingSlot*> slots(std::min<std::uint64_t>(max_items, 1 + items_waiting(getting.ring())), first);
   const std::size_t more = getting.claim_more(std::span(slots).subspan(1));
   return getting.receive(std::span(slots).first(1 + more), receive);
+}
+
+LentItem RingQueueCore::lend(const Deadline& deadline, AtEnd at_end) {
+  Seat seat = other_seat_at(object_of(object_));
+  Getting getting(seat);
+  RingSlot* slot = nullptr;
+  LentItem item;
+  switch (getting.claim(deadline, slot)) {
+    case Getting::Found::Nothing:
+      return item;
+    case Getting::Found::End:
+      if (at_end == AtEnd::Throw) throw_get_on_closed();
+      return item;
+    case Getting::Found::Item:
+      break;
+  }
+  item.object_ = object_;
+  item.slot_ = slot;
+  item.participant_ = seat.index;
+  item.owner_ = seat.owner;
+  item.view_ = getting.lend(*slot);
+  return item;
+}
+
+void LentItem::drop() {
+  if (slot_ == nullptr) return;
+  auto* const slot = static_cast<RingSlot*>(std::exchange(slot_, nullptr));
+  view_ = {};
+  Seat seat;
+  seat.state = ring_state_of(*object_);
+  seat.base = Arena::instance().base();
+  seat.participant = &participant_at(*seat.state, participant_);
+  seat.index = participant_;
+  if (Owner(owner_).serial() == Owner::self().serial() && get(seat.participant->owner) == owner_) {
+    Getting getting(seat);
+    RingSlot* slots[] = {slot};
+    getting.keep(slots);
+  }
+  object_.reset();
 }
 
 void RingQueueCore::task_done() {
@@ -658,7 +705,8 @@ void RingQueueCore::put_plain(std::span<const std::byte> items) {
   const RingState& state = state_of(object_);
   const std::size_t size = state.plain_bytes;
   if (size > state.inline_bytes) {
-    for (; !items.empty(); items = items.subspan(size)) put_large(object_, EncodedItem(items.first(size)), Deadline::never());
+    for (; !items.empty(); items = items.subspan(size))
+      put_large(object_, EncodedItem(items.first(size)), Deadline::never());
     return;
   }
   Putting putting(object_);

@@ -17,8 +17,8 @@
 
 namespace tandem::detail {
 
-/// What the queue type `Self` of items of type T is made of, on a `Core` without types. See queue.hpp for what holds for
-/// all members.
+/// What the queue type `Self` of items of type T is made of, on a `Core` without types. See queue.hpp for what holds
+/// for all members.
 template <class Self, class T, class Core>
 class AnyQueue {
  public:
@@ -108,6 +108,8 @@ class AnyQueue {
 
  protected:
   explicit AnyQueue(Core core) : core_(std::move(core)) {}
+
+  auto lend(const Deadline& deadline) { return core_.lend(deadline, AtEnd::Throw); }
 
  private:
   friend struct HandleAccess;

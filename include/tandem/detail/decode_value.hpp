@@ -154,13 +154,20 @@ T Decoder::get_fixed(std::index_sequence<kIndices...>) {
   return T{(static_cast<void>(kIndices), get_element<typename T::value_type>())...};
 }
 
-template <class T>
-T Decoder::get_block() {
-  using Element = typename T::value_type;
+template <class Element>
+std::span<const Element> Decoder::view_block() {
   const std::uint64_t count = get_size();
   align(alignof(Element));
   if (count > remaining() / sizeof(Element)) throw_cut_short(count);
-  const std::byte* const bytes = take(count * sizeof(Element));
+  return {reinterpret_cast<const Element*>(take(count * sizeof(Element))), count};
+}
+
+template <class T>
+T Decoder::get_block() {
+  using Element = typename T::value_type;
+  const std::span<const Element> elements = view_block<Element>();
+  const std::size_t count = elements.size();
+  const auto* const bytes = reinterpret_cast<const std::byte*>(elements.data());
   // One pass over the memory where alignment allows: for large blocks, zeroing it first costs as much as the copy.
   if constexpr (requires(T& block, const Element* first) { block.assign(first, first); }) {
     if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(Element) == 0) {

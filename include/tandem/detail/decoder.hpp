@@ -58,6 +58,11 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   template <class T>
   T get();
 
+  /// Reads elements of plain bytes in place: what a std::vector of them or a std::string became. They must lie aligned
+  /// in the bytes.
+  template <class Element>
+  std::span<const Element> view_block();
+
   /// Reads bytes as they are.
   void read(void* bytes, std::size_t size) {
     if (size != 0) std::memcpy(bytes, take(size), size);

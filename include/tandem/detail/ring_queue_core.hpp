@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <utility>
@@ -13,6 +14,39 @@
 namespace tandem::detail {
 
 class WaitSource;
+
+/// An item that stays in its slot, in the name of the thread that claimed it, until this is dropped. Owner.
+class LentItem {
+ public:
+  LentItem() = default;
+  LentItem(LentItem&& other) noexcept : LentItem() { swap(other); }
+  LentItem& operator=(LentItem&& other) noexcept {
+    LentItem(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~LentItem() { drop(); }
+
+  bool has_value() const noexcept { return slot_ != nullptr; }
+  ItemView view() const noexcept { return view_; }
+  /// The item is this thread's own, and its place is given up. In a forked child, which has a copy: nothing.
+  void drop();
+
+ private:
+  friend class RingQueueCore;
+  void swap(LentItem& other) noexcept {
+    std::swap(object_, other.object_);
+    std::swap(slot_, other.slot_);
+    std::swap(participant_, other.participant_);
+    std::swap(owner_, other.owner_);
+    std::swap(view_, other.view_);
+  }
+
+  SharedObjectPtr object_;
+  void* slot_ = nullptr;
+  std::uint64_t participant_ = 0;  // In whose name it is claimed, and
+  std::uint64_t owner_ = 0;        // who that is.
+  ItemView view_;
+};
 
 /// Queue<T> without its type: see AnyQueue for what its members promise. Handle.
 class RingQueueCore {
@@ -28,6 +62,8 @@ class RingQueueCore {
   bool get(const Deadline& deadline, AtEnd at_end, Receiver receive);
   /// Hands up to `max_items` items to `receive` as soon as there is one; returns how many.
   std::size_t get_many(std::size_t max_items, const Deadline& deadline, Receiver receive);
+  /// Lends the first item; none if there is none in time, or at the end with AtEnd::Stop.
+  LentItem lend(const Deadline& deadline, AtEnd at_end);
   void task_done();
   bool join(const Deadline& deadline);
   void close(bool discard);
