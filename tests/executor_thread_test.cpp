@@ -98,6 +98,18 @@ TEST_F(ExecutorThreadTest, DeadlineOfTheExecutorIsForAllItsTasks) {
   EXPECT_EQ(executor.submit([] { return 2; }).get(), 2);
 }
 
+// A clock that strikes in an hour keeps nothing of a task that is done.
+TEST_F(ExecutorThreadTest, TaskThatKeepsItsDeadlineIsNotKept) {
+  ThreadExecutor executor(1);
+  std::weak_ptr<int> result;
+  {
+    const auto future = executor.submit({.deadline = std::chrono::hours(1)}, [] { return std::make_shared<int>(1); });
+    result = future.get();
+  }
+  executor.submit([] {}).get();
+  EXPECT_TRUE(result.expired());
+}
+
 TEST_F(ExecutorThreadTest, StopCancelsWhatIsRunning) {
   std::latch begun(1);
   ThreadExecutor executor(1);
@@ -239,6 +251,23 @@ TEST_F(ExecutorThreadTest, BacklogThatIsFullWaitsOrThrows) {
   futures.push_back(refusing.submit([] {}));
   std::thread([&] { go.count_down(); }).join();
   tandem::wait(futures);
+}
+
+TEST_F(ExecutorThreadTest, CancelledTaskMakesRoomInTheBacklog) {
+  std::latch begun(1), go(1);
+  ThreadExecutor executor(ExecutorOptions{.workers = 1, .backlog_limit = 1});
+  const Future<void> held = executor.submit([&] {
+    begun.count_down();
+    go.wait();
+  });
+  begun.wait();
+  const Future<void> waiting = executor.submit([] {});
+  Future<void> last;
+  std::thread submitter([&] { last = executor.submit([] {}); });
+  EXPECT_TRUE(waiting.cancel());
+  submitter.join();
+  go.count_down();
+  last.get();
 }
 
 TEST_F(ExecutorThreadTest, BacklogIsNeverLongerThanItsLimit) {

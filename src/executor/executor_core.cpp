@@ -114,9 +114,7 @@ bool ExecutorCore::take_back(Task& task) noexcept {
   TaskPtr held;
   {
     MutexGuard guard(mutex_);
-    take_in();
-    if (queue_.remove(task)) held.reset(&task);
-    queued_ -= task.items();
+    if (remove(task)) held.reset(&task);
     submitted_ -= task.items();
   }
   task.forget();
@@ -128,7 +126,7 @@ void ExecutorCore::grow(Task& task) {
   {
     MutexGuard guard(mutex_);
     take_in();
-    if (queue_.size() <= static_cast<std::size_t>(free_workers_.load(std::memory_order_relaxed))) return;
+    if (static_cast<std::ptrdiff_t>(queue_.size()) <= free_workers_.load(std::memory_order_relaxed)) return;
   }
   try {
     place_->more_work();
@@ -202,59 +200,83 @@ void ExecutorCore::put_in_queue(Task& task) {
 }
 
 TaskPtr ExecutorCore::next(const Deadline& deadline, std::atomic<Task*>* taken) {
-  for (bool slept = false;; slept = true) {
+  for (bool slept = false;;) {
     TaskPtr task;
     std::uint32_t ticket = 0;
-    bool more = false, wake_submitter = false;
+    bool begun = false, more = false, room = false;
     {
       MutexGuard guard(mutex_);
       if (slept) --waiting_;
       if (queue_.empty()) take_in();
       task.reset(queue_.pop_front());
-      if (task == nullptr) {
+      if (task != nullptr) {
+        begun = begin(*task);
+        if (begun) {
+          free_workers_.fetch_sub(1, std::memory_order_relaxed);
+          if (taken != nullptr) taken->store(task.get());
+        }
+        more = slept && pass_on();
+        room = options_.backlog_limit && room_.announce();
+      } else {
         if (deadline.passed()) return nullptr;
         ticket = bell_.load(std::memory_order_relaxed);
         sleeping_.store(true, std::memory_order_seq_cst);
         if (inbox_.load(std::memory_order_seq_cst) == nullptr && !open_.load(std::memory_order_seq_cst)) return nullptr;
         ++waiting_;
-      } else {
-        if (task->state().start()) {
-          begin(*task);
-          if (taken != nullptr) taken->store(task.get());
-          free_workers_.fetch_sub(1, std::memory_order_relaxed);
-        }
-        // Who has slept was woken for all that sleep; the next one is woken by it, or by the next task.
-        more = slept && waiting_ > 0 &&
-               (sleeping_.store(true, std::memory_order_seq_cst),
-                !queue_.empty() || inbox_.load(std::memory_order_seq_cst) != nullptr);
-        wake_submitter = options_.backlog_limit && room_.announce();
       }
     }
+    slept = task == nullptr;
     if (more) ring();
-    if (wake_submitter) room_.wake_one();
-    if (task == nullptr) {
+    if (room) room_.wake_one();
+    if (slept) {
       wait_for_task(ticket, deadline);
-    } else if (task->state().running()) {
+    } else if (begun) {
       watch(*task);
       return task;
     }
   }
 }
 
-void ExecutorCore::wait_for_task(std::uint32_t ticket, const Deadline& deadline) {
-  const auto work_to_do = [this] { return inbox_.load(std::memory_order_relaxed) != nullptr; };
-  BlockingSection blocking;
-  if (spin_briefly(work_to_do)) return;
-  futex_wait(bell_, ticket, deadline);
+bool ExecutorCore::pass_on() {
+  if (waiting_ == 0) return false;
+  // Who has slept was woken for all that sleep: it wakes the next one, or the next task does.
+  sleeping_.store(true, std::memory_order_seq_cst);
+  return !queue_.empty() || inbox_.load(std::memory_order_seq_cst) != nullptr;
 }
 
-void ExecutorCore::begin(Task& task) {
-  ++task.attempts_;
+void ExecutorCore::wait_for_task(std::uint32_t ticket, const Deadline& deadline) {
+  const auto something_to_do = [this, ticket] {
+    return inbox_.load(std::memory_order_relaxed) != nullptr || bell_.load(std::memory_order_relaxed) != ticket;
+  };
+  BlockingSection blocking;
+  if (!spin_briefly(something_to_do)) futex_wait(bell_, ticket, deadline);
+}
+
+bool ExecutorCore::begin(Task& task) {
+  if (!task.state().start()) return false;  // Cancelled, and about to be withdrawn.
+  task.attempts_.fetch_add(1, std::memory_order_relaxed);
   queued_ -= task.items();
+  return true;
 }
 
 void ExecutorCore::watch(Task& task) {
   if (task.options().deadline) clock_.watch(*this, task, *task.options().deadline);
+}
+
+bool ExecutorCore::remove(Task& task) {
+  take_in();
+  queued_ -= task.items();
+  return queue_.remove(task);
+}
+
+void ExecutorCore::wake_submitter() noexcept {
+  if (!options_.backlog_limit) return;
+  bool wake = false;
+  {
+    MutexGuard guard(mutex_);
+    wake = room_.announce();
+  }
+  if (wake) room_.wake_one();
 }
 
 void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(const Task& task), bool may_be_alone,
@@ -269,8 +291,7 @@ void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(con
       const bool is_alone = alone(*queue_.first());
       if (is_alone && (!may_be_alone || tasks.size() > before)) break;
       TaskPtr task(queue_.pop_front());
-      if (!task->state().start()) continue;
-      begin(*task);
+      if (!begin(*task)) continue;
       tasks.push_back(std::move(task));
       if (is_alone) break;
     }
@@ -281,6 +302,7 @@ void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(con
 }
 
 void ExecutorCore::give_back(Task& task) noexcept {
+  if (task.options().deadline) clock_.forget(task);
   MutexGuard guard(mutex_);
   if (!task.state().unstart()) return;
   --task.attempts_;
@@ -300,6 +322,7 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
                                       : outcome == FutureState::Outcome::Error ? failed_
                                                                                : cancelled_;
   count.fetch_add(task.items(), std::memory_order_relaxed);
+  if (task.options().deadline) clock_.forget(task);
   // The worker comes back at once: who waited for this result needs no other worker for the next task. Not if it may be
   // long in a callback.
   if (!task.state().has_continuations()) WorkerScope::free_of(task);
@@ -308,6 +331,7 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
 
 void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error) noexcept {
   if (!final_error && task.attempts() <= task.options().retries && !given_up_.load()) {
+    if (task.options().deadline) clock_.forget(task);
     MutexGuard guard(mutex_);
     if (task.state().unstart()) {
       task.state().add_reference();
@@ -327,22 +351,21 @@ void ExecutorCore::withdraw(Task& task) noexcept {
   TaskPtr held;
   {
     MutexGuard guard(mutex_);
-    take_in();
-    if (queue_.remove(task)) held.reset(&task);
-    queued_ -= task.items();
+    if (remove(task)) held.reset(&task);
     cancelled_.fetch_add(task.items(), std::memory_order_relaxed);
   }
+  wake_submitter();
 }
 
 bool ExecutorCore::run_here(Task& task) noexcept {
   TaskPtr held;
   {
     MutexGuard guard(mutex_);
-    if (!task.state().start()) return false;
+    if (!begin(task)) return false;
     take_in();
     if (queue_.remove(task)) held.reset(&task);
-    begin(task);
   }
+  wake_submitter();
   watch(task);
   place_->run_here(task);
   return true;
@@ -410,8 +433,7 @@ void ExecutorCore::broke(const std::string& text) noexcept {
     if (!task->state().claim_pending()) continue;
     {
       MutexGuard guard(mutex_);
-      if (queue_.remove(*task)) task->state().drop_reference();
-      queued_ -= task->items();
+      if (remove(*task)) task->state().drop_reference();  // Not the last: `queued` has another.
     }
     task->forget();
     task->state().write_error(std::make_exception_ptr(BrokenExecutor(text)));
@@ -421,7 +443,13 @@ void ExecutorCore::broke(const std::string& text) noexcept {
   place_->closed();
 }
 
+std::vector<WorkerInfo> ExecutorCore::workers() const {
+  check_process();
+  return place_->workers();
+}
+
 ExecutorCounters ExecutorCore::counters() {
+  check_process();
   ExecutorCounters counters;
   const std::optional<std::uint64_t> begun = place_->begun_items();
   // Nothing is begun under the mutex, so what has ended was begun: the difference is never negative, and never more

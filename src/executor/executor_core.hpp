@@ -44,7 +44,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   std::size_t close(Backlog backlog);
   ShutdownReport shutdown(Backlog backlog, const Deadline& deadline);
   ExecutorCounters counters();
-  std::vector<WorkerInfo> workers() const { return place_->workers(); }
+  std::vector<WorkerInfo> workers() const;
   const ExecutorOptions& options() const noexcept { return options_; }
   std::size_t worker_limit() const noexcept { return *options_.workers; }
   /// "Executor-3", or the option.
@@ -96,10 +96,17 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void put_in_inbox(Task& task) noexcept;
   /// For an executor with a limit: waits for room first.
   void put_in_queue(Task& task);
-  /// Takes the place of a task among those that run, and starts its clock.
-  void begin(Task& task) TANDEM_REQUIRES(mutex_);
-  /// Starts the clock of a task that was begun.
+  /// Makes a task that was queued one that runs; false if it is cancelled.
+  bool begin(Task& task) TANDEM_REQUIRES(mutex_);
+  /// Starts the clock of a task that has begun.
   void watch(Task& task);
+  /// Takes a task that was claimed while pending out of the queue and its counter. Whether the queue had a reference,
+  /// which is the caller's then: a worker may have dropped the task instead.
+  bool remove(Task& task) TANDEM_REQUIRES(mutex_);
+  /// There is room in the backlog.
+  void wake_submitter() noexcept;
+  /// For a worker that was woken and has its task: whether to wake another one.
+  bool pass_on() TANDEM_REQUIRES(mutex_);
   std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
   /// Moves what is in the inbox to the queue.
   void take_in() TANDEM_REQUIRES(mutex_);
@@ -167,6 +174,10 @@ class WorkerScope {
   WorkerScope* const outer_;
   const Task* task_ = nullptr;
 };
+
+// Held while the process forks.
+void lock_continuations();
+void unlock_continuations();
 
 // What a state needs of the core that its task belongs to, if that is still there.
 /// Whether the calling thread runs tasks at all.

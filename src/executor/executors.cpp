@@ -30,11 +30,14 @@ Executors& executors() {
 // The executors of the parent have no threads here, and this process is at its beginning, whatever its parent was at.
 void before_fork() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
   executors().mutex.lock();
+  lock_continuations();
 }
 void after_fork_in_parent() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  unlock_continuations();
   executors().mutex.unlock();
 }
 void after_fork_in_child() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  unlock_continuations();
   executors().exiting = false;
   executors().mutex.unlock();
 }

@@ -17,11 +17,14 @@ namespace {
 
 /// The mutexes of the lists of continuations: a few for all states, since a list is seldom used by two at once. Never
 /// destroyed, because a state may be settled during the exit of the process.
-Mutex& list_mutex(const FutureState* state) {
+std::array<Mutex, 16>& list_mutexes() {
   static auto* const all = new std::array<Mutex, 16>;
+  return *all;
+}
+Mutex& list_mutex(const FutureState* state) {
   // The lowest bits are always 0, and the blocks of one size lie at regular distances.
   const auto address = reinterpret_cast<std::uintptr_t>(state);
-  return (*all)[((address >> 6) ^ (address >> 12)) % all->size()];
+  return list_mutexes()[((address >> 6) ^ (address >> 12)) % list_mutexes().size()];
 }
 
 /// A state whose user continuations the calling thread is running. In them it counts as done.
@@ -32,6 +35,13 @@ struct SettlingHere {
 thread_local SettlingHere* t_settling = nullptr;
 
 }  // namespace
+
+void lock_continuations() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  for (Mutex& mutex : list_mutexes()) mutex.lock();
+}
+void unlock_continuations() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  for (Mutex& mutex : list_mutexes()) mutex.unlock();
+}
 
 FutureState::~FutureState() {
   while (first_ != nullptr) {  // Nobody has brought the result.
@@ -129,7 +139,7 @@ bool FutureState::wait(const Deadline& deadline) {
   const auto there = [this] { return phase() == kDone; };
   BlockingSection blocking;
   if (spin_briefly(there)) return true;
-  if (task_ != nullptr) check_task_process(*task_);
+  check_process();
   std::uint32_t word = word_.load(std::memory_order_acquire);
   for (;;) {
     if ((word & kPhaseMask) == kDone) return true;
@@ -140,11 +150,19 @@ bool FutureState::wait(const Deadline& deadline) {
   }
 }
 
+StatePtr<FutureState> FutureState::root() noexcept {
+  StatePtr<FutureState> root(this);
+  while (StatePtr<FutureState> source = root->source()) root = std::move(source);
+  return root;
+}
 bool FutureState::run_here() noexcept {
   if (!in_worker()) return false;
-  for (StatePtr<FutureState> state(this); state; state = state->source())
-    if (state->task() != nullptr) return run_task_here(*state->task());
-  return false;
+  const StatePtr<FutureState> from = root();
+  return from->task_ != nullptr && run_task_here(*from->task_);
+}
+void FutureState::check_process() {
+  const StatePtr<FutureState> from = root();
+  if (from->task_ != nullptr) check_task_process(*from->task_);
 }
 StatePtr<FutureState> FutureState::source() noexcept {
   return {};

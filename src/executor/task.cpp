@@ -26,7 +26,8 @@ void check_task_process(const Task& task) {
   if (const std::shared_ptr<ExecutorCore> core = find_executor(task.executor())) core->check_process();
 }
 void withdraw_task(Task& task) noexcept {
-  if (const std::shared_ptr<ExecutorCore> core = find_executor(task.executor())) core->withdraw(task);
+  const std::shared_ptr<ExecutorCore> core = find_executor(task.executor());
+  if (core != nullptr && core->in_own_process()) core->withdraw(task);
   task.forget();
 }
 void stop_task(Task& task) noexcept {

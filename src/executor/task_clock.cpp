@@ -1,10 +1,9 @@
 #include "executor/task_clock.hpp"
 
-#include <functional>
+#include <compare>
+#include <map>
 #include <optional>
-#include <queue>
 #include <utility>
-#include <vector>
 
 #include <tandem/thread.hpp>
 
@@ -16,11 +15,12 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
-struct Entry {
+/// When which attempt of a task has had its time. By pointers, so that a task finds its own.
+struct Watched {
   Time at;
-  StatePtr<FutureState> state;
+  Task* task;
   unsigned attempt;
-  friend bool operator>(const Entry& a, const Entry& b) { return a.at > b.at; }
+  friend auto operator<=>(const Watched&, const Watched&) = default;
 };
 
 }  // namespace
@@ -28,31 +28,32 @@ struct Entry {
 struct TaskClock::Inside {
   Mutex mutex;
   ConditionVariable changed;
-  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries TANDEM_GUARDED_BY(mutex);
+  std::map<Watched, StatePtr<FutureState>> watched TANDEM_GUARDED_BY(mutex);
   bool stopped TANDEM_GUARDED_BY(mutex) = false;
   std::optional<Thread> thread TANDEM_GUARDED_BY(mutex);
 
-  /// Waits for the next entry whose time is over; empty once stopped.
-  std::optional<Entry> next() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  /// Waits for the next attempt whose time is over, and takes it out; empty once stopped.
+  std::pair<Watched, StatePtr<FutureState>> next() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
     std::unique_lock lock(mutex);
     while (!stopped) {
-      if (entries.empty()) {
+      if (watched.empty()) {
         changed.wait(lock);
-      } else if (const Time at = entries.top().at; at <= std::chrono::steady_clock::now()) {
-        Entry entry = entries.top();
-        entries.pop();
-        return entry;
+      } else if (const Time at = watched.begin()->first.at; at <= std::chrono::steady_clock::now()) {
+        auto node = watched.extract(watched.begin());
+        return {node.key(), std::move(node.mapped())};
       } else {
         changed.wait_until(lock, at);
       }
     }
-    return std::nullopt;
+    return {};
   }
   void run(const std::weak_ptr<ExecutorCore>& weak_core) {
-    while (const std::optional<Entry> entry = next()) {
-      Task& task = *entry->state->task();
-      if (!entry->state->running() || task.attempts() != entry->attempt) continue;
-      if (const std::shared_ptr<ExecutorCore> core = weak_core.lock()) core->stop(task, Place::Why::Deadline);
+    for (auto over = next(); over.second; over = next()) {
+      const auto& [watched_task, state] = over;
+      // It is settled by its place, unless it has just ended: then it is forgotten, or has begun another attempt.
+      if (!state->running() || watched_task.task->attempts() != watched_task.attempt) continue;
+      if (const std::shared_ptr<ExecutorCore> core = weak_core.lock())
+        core->stop(*watched_task.task, Place::Why::Deadline);
     }
   }
 };
@@ -62,23 +63,34 @@ TaskClock::TaskClock() : inside_(std::make_shared<Inside>()) {}
 void TaskClock::watch(ExecutorCore& core, Task& task, std::chrono::nanoseconds time) {
   MutexGuard guard(inside_->mutex);
   if (inside_->stopped) return;
-  inside_->entries.push({std::chrono::steady_clock::now() + time, StatePtr(&task.state()), task.attempts()});
+  task.deadline_at_ = std::chrono::steady_clock::now() + time;
+  inside_->watched.emplace(Watched{task.deadline_at_, &task, task.attempts()}, StatePtr<FutureState>(&task.state()));
   if (!inside_->thread) {
     inside_->thread.emplace(ThreadOptions{.name = core.name() + "-clock", .daemon = true},
                             [inside = inside_, weak = core.weak_from_this()] { inside->run(weak); });
     inside_->thread->start();
   }
-  inside_->changed.notify_one();
+  if (inside_->watched.begin()->first.task == &task) inside_->changed.notify_one();
+}
+
+void TaskClock::forget(Task& task) noexcept {
+  StatePtr<FutureState> dropped;  // Outside the mutex, though the caller has another.
+  MutexGuard guard(inside_->mutex);
+  const auto found = inside_->watched.find(Watched{task.deadline_at_, &task, task.attempts()});
+  if (found == inside_->watched.end()) return;
+  dropped = std::move(found->second);
+  inside_->watched.erase(found);
 }
 
 void TaskClock::stop() noexcept {
   std::optional<Thread> ended;
+  std::map<Watched, StatePtr<FutureState>> dropped;  // Outside the mutex: results may do anything when they go.
   {
     MutexGuard guard(inside_->mutex);
     inside_->stopped = true;
     inside_->changed.notify_one();
     ended.swap(inside_->thread);
-    inside_->entries = {};
+    dropped.swap(inside_->watched);
   }
   // A daemon is not waited for by its destructor; but it is to be gone when this returns, unless this is it.
   if (ended && ended->id() != current_thread().id()) ended->join();

@@ -19,8 +19,10 @@ class TaskClock {
   TaskClock(const TaskClock&) = delete;
   TaskClock& operator=(const TaskClock&) = delete;
 
-  /// Has core.stop(task, Deadline) called when the time is over, unless the task is done by then or in another attempt.
+  /// Has core.stop(task, Deadline) called when the time is over; keeps the task alive until then, or until forget().
   void watch(ExecutorCore& core, Task& task, std::chrono::nanoseconds time);
+  /// The attempt has ended. Does nothing if it is not watched.
+  void forget(Task& task) noexcept;
   /// Ends the thread; nothing is told any more.
   void stop() noexcept;
 

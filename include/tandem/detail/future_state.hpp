@@ -145,6 +145,10 @@ class FutureState {
   bool change_phase(std::uint32_t from, std::uint32_t to) noexcept;
   void run_continuations(bool before_waiters) noexcept;
   bool settling_here() const noexcept;
+  /// This, or the state that it waits for by whatever many continuations.
+  StatePtr<FutureState> root() noexcept;
+  /// Throws StateError if it can never be done, because this process was forked off.
+  void check_process();
 
   // SYNC(future-outcome): the change to kDone releases what the claimer wrote; whoever reads kDone acquires it.
   std::atomic<std::uint32_t> word_{kPending};

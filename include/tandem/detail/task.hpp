@@ -1,6 +1,8 @@
 /// A call that an executor is to make.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -32,7 +34,7 @@ class Task {
   /// For people: the option, or the function's name.
   std::string name() const;
   /// How often it was begun.
-  unsigned attempts() const noexcept { return attempts_; }
+  unsigned attempts() const noexcept { return attempts_.load(std::memory_order_relaxed); }
   /// Names its core for as long as that exists, see find_executor().
   std::uint64_t executor() const noexcept { return executor_; }
   /// How many items it stands for in counters: those of a chunk of map().
@@ -54,6 +56,7 @@ class Task {
 
  private:
   friend class ExecutorCore;
+  friend class TaskClock;
   friend class TaskQueue;
 
   FutureState& state_;
@@ -64,8 +67,8 @@ class Task {
   Task* next_ = nullptr;
   Task* previous_ = nullptr;
   bool queued_ = false;
-  // Written by who begins it.
-  unsigned attempts_ = 0;
+  std::chrono::steady_clock::time_point deadline_at_{};  // Guarded by the mutex of the clock.
+  std::atomic<unsigned> attempts_{0};                    // Written by who begins it.
   std::uint32_t items_ = 1;
   std::uint64_t executor_ = 0;
 };
