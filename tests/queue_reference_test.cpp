@@ -1,6 +1,7 @@
-// The code of docs/reference/lifo_queue.md and priority_queue.md.
+// The code of docs/reference/queue.md, lifo_queue.md and priority_queue.md.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,6 +15,15 @@ namespace tandem::testing {
 namespace {
 
 class QueueReferenceTest : public LeakCheckedTest {};
+
+TEST_F(QueueReferenceTest, AViewOfALargeItem) {
+  tandem::Queue<std::vector<float>> images;
+  images.put(std::vector<float>(1'000'000, 0.5F));
+  auto image = images.get_view();  // *image is a std::span<const float>
+  const float brightest = *std::max_element((*image).begin(), (*image).end());
+  image.drop();  // now the item is taken
+  EXPECT_EQ(brightest, 0.5F);
+}
 
 void look_into(tandem::LifoQueue<std::string> folders, tandem::Queue<std::string> found) {
   for (const std::string& folder : folders) {
