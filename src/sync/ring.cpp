@@ -75,9 +75,9 @@ bool Ring::is_still_full(RingPosition tail) {
 
 // A chunk at whose beginning items can go on: two slots, because the first one is to be an item.
 std::uint64_t Ring::free_chunk(RingPosition tail) {
-  for (std::uint64_t chunk = 0; chunk < RingState::kChunks && get(state_.chunks[chunk]) != 0; ++chunk) {
+  for (std::uint64_t chunk = 0; chunk < RingState::kChunks && chunk_at(chunk) != 0; ++chunk) {
     if (chunk == tail.chunk() && tail.place() < 2) continue;
-    if (is_free(slot_in(chunk, 0).load(), tail) && is_free(slot_in(chunk, 1).load(), tail)) return chunk;
+    if (is_free(slot_in(chunk, 0).load(), tail) && is_free(slot_in(chunk, 1).load(), tail.after(1))) return chunk;
   }
   return kNoChunk;
 }
@@ -132,7 +132,7 @@ std::uint64_t Ring::free_run(RingPosition tail, std::uint64_t wanted) {
     most = std::min(most, state_.capacity - sequence_distance(sequence_of(seat_.head), tail.sequence()));
   std::uint64_t count = 0;
   while (count < most && tail.place() + count + 1 < slots_of(tail.chunk()) &&
-         is_free(slot_at(tail.after(count + 1)).load(), tail))
+         is_free(slot_at(tail.after(count + 1)).load(), tail.after(count + 1)))
     ++count;
   return std::bit_floor(count);
 }

@@ -141,8 +141,10 @@ class Ring {
 
   RingSlot& slot_at(RingPosition at) const { return slot_in(at.chunk(), at.place()); }
   RingSlot& slot_in(std::uint64_t chunk, std::uint64_t place) const {
-    return *reinterpret_cast<RingSlot*>(base_ + get(state_.chunks[chunk]) + place * state_.slot_bytes);
+    return *reinterpret_cast<RingSlot*>(base_ + chunk_at(chunk) + place * state_.slot_bytes);
   }
+  /// The offset of a chunk, or 0.
+  std::uint64_t chunk_at(std::uint64_t chunk) const { return state_.chunks[chunk].load(std::memory_order_acquire); }
   static std::uint64_t slots_of(const RingState& state, std::uint64_t chunk) {
     return std::min(state.first_slots << (chunk == 0 ? 0 : chunk - 1), RingState::kLargestChunk);
   }
@@ -177,7 +179,8 @@ class Ring {
   }
 
   /// Whether the slot's number has come and gone: it lies before the front, as those of all other chunks may do for
-  /// ever.
+  /// ever. `tail` is what the slot is wanted for: the end, or one that will be. A slot with just this number, from a
+  /// whole round of the numbers ago, is none of them.
   bool is_free(SlotWord word, RingPosition tail) {
     const SlotPhase phase = word.phase();
     if (phase != SlotPhase::Empty && phase != SlotPhase::Hole && phase != SlotPhase::Jump) return false;
@@ -195,7 +198,8 @@ class Ring {
   }
   bool is_still_full(RingPosition tail);
   bool next_is_free(RingPosition at) {
-    return at.place() + 1 < slots_of(at.chunk()) && is_free(slot_at(at.after(1)).load(), at);
+    const RingPosition next = at.after(1);
+    return at.place() + 1 < slots_of(at.chunk()) && is_free(slot_at(next).load(), next);
   }
   std::uint64_t free_chunk(RingPosition tail);
   void grow(RingPosition tail);

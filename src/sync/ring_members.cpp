@@ -26,7 +26,19 @@ bool is_account(const Participant& participant) {
 // Its slot is given up only when the block that it had under way is settled (sweep_family()).
 bool thread_is_over(const Participant& participant) {
   const auto& slot = Arena::instance().at<ThreadSlot>(get(participant.thread_slot));
-  return get(slot.generation) != get(participant.thread_generation) || get(slot.state) != kSlotLive;
+  const auto is_over = [&] {
+    return get(slot.generation) != get(participant.thread_generation) || get(slot.state) != kSlotLive;
+  };
+  if (!is_over()) return false;
+  // Who sweeps may be in the midst of saying so and be killed: then it is undone, and whether the block was given away
+  // is asked again, of counts that must still be there. Under the lock, what is seen is for good.
+  const ArenaChange change(Arena::instance());
+  return is_over();
+}
+
+std::uint64_t deaths_for_good() {
+  const ArenaChange change(Arena::instance());
+  return get(Arena::instance().header().deaths);
 }
 
 // A mark is 1 more than the count was when it was set.
@@ -58,7 +70,7 @@ Participant& participant_at(const RingState& state, std::uint64_t index) {
   const std::uint64_t doubled = index / RingState::kFirstTable;
   const auto table = static_cast<std::uint64_t>(std::bit_width(doubled));
   const std::uint64_t first = table == 0 ? 0 : table_size(table);
-  const std::uint64_t begin = round_up(get(state.tables[table]), alignof(Participant));
+  const std::uint64_t begin = round_up(state.tables[table].load(std::memory_order_acquire), alignof(Participant));
   return Arena::instance().at<Participant>(begin + (index - first) * sizeof(Participant));
 }
 
@@ -97,17 +109,26 @@ Seat other_seat_at(const SharedObject& queue) {
 
 void RingLock::add_block(Word& owner, std::uint64_t bytes) {
   Arena& arena = Arena::instance();
-  if (get(state_.growing) != 0) arena.free(state_.growing);  // Who began it died.
+  settle_growing();  // Who began one may have died.
   arena.allocate(state_.growing, bytes);
   std::memset(arena.base() + get(state_.growing), 0, bytes);
   TANDEM_KILL_POINT("queue.ring.allocated");
-  ArenaChange change(arena);
+  // Not a transaction: others go on in the block as soon as they see it, so that must never be undone.
+  // SYNC(ring-block): release here, acquire in Ring::chunk_at() and participant_at(): who finds the block finds it
+  // zeroed.
+  owner.store(get(state_.growing), std::memory_order_release);
+  TANDEM_KILL_POINT("queue.ring.given");
+  state_.growing.store(0, std::memory_order_release);
+}
+
+void RingLock::settle_growing() {
   const std::uint64_t block = get(state_.growing);
-  change.set(state_.growing, 0);
-  change.set(owner, block);
-  // SYNC(ring-block): who finds the block finds it zeroed.
-  std::atomic_thread_fence(std::memory_order_release);
-  change.commit();
+  if (block == 0) return;
+  const auto is_block = [block](const Word& owner) { return get(owner) == block; };
+  if (std::ranges::any_of(state_.chunks, is_block) || std::ranges::any_of(state_.tables, is_block))
+    state_.growing.store(0, std::memory_order_release);
+  else
+    Arena::instance().free(state_.growing);
 }
 
 template <class Visit>
@@ -265,7 +286,7 @@ void RingLock::close_account(Participant& account) {
 }
 
 bool RingLock::settle() {
-  const std::uint64_t deaths = get(Arena::instance().header().deaths);
+  const std::uint64_t deaths = deaths_for_good();
   bool changed = false;
   for_each_participant([&](Participant& participant, std::uint64_t index) {
     if (is_account(participant) || !thread_is_over(participant)) return;
@@ -346,6 +367,7 @@ void free_cargo(RingSlot& slot) {
 void RingLock::take_apart() {
   Arena& arena = Arena::instance();
   static_cast<void>(settle());
+  settle_growing();
   for_each_slot([](RingSlot& slot) {
     const SlotWord word = slot.load();
     const bool has_item = word.phase() == SlotPhase::Full || word.phase() == SlotPhase::Returned;
@@ -357,7 +379,6 @@ void RingLock::take_apart() {
     if (get(state_.chunks[chunk]) != 0) arena.free(state_.chunks[chunk]);
   for (std::uint64_t table = RingState::kTables; table-- > 1;)
     if (get(state_.tables[table]) != 0) arena.free(state_.tables[table]);
-  if (get(state_.growing) != 0) arena.free(state_.growing);
 }
 
 }  // namespace tandem::detail

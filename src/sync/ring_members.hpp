@@ -65,6 +65,7 @@ class RingLock {
   void for_each_participant(Visit visit) const;
   template <class Visit>
   void for_each_slot(Visit visit) const;
+  void settle_growing();
   bool settle_slots(Participant& participant, std::uint64_t index);
   void keep_for_process(Participant& participant);
   void close_account(Participant& account);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <ranges>
 #include <stdexcept>
@@ -344,6 +345,8 @@ class Getting {
     // Who waits for the end of a closed queue waits for this one, too.
     if (get(ring_->closed) != kOpen) wake_everybody(*ring_);
   }
+  /// Lets a claimed item be taken by others.
+  void give_back(RingSlot* slot) { keep_some({&slot, 1}, 0); }
 
   /// Takes and drops what waits, in a queue that was closed for that. Who closed it may have been killed before it had.
   void discard() {
@@ -377,12 +380,16 @@ class Getting {
 
   Found try_claim(RingSlot*& slot) {
     if (is_discarded(ring_)) discard();
-    const Ring::Front front = claim_item(slot);
-    if (front == Ring::Front::Item) return Found::Item;
-    ring_.finish_get();
-    if (get(ring_->closed) == kOpen) return Found::Nothing;
-    if (front != Ring::Front::End) ring_.put_end();  // Who closed it may have been killed before it did.
-    return is_drained() ? Found::End : Found::Nothing;
+    for (;;) {
+      const Ring::Front front = claim_item(slot);
+      if (front == Ring::Front::Item) return Found::Item;
+      ring_.finish_get();
+      if (get(ring_->closed) == kOpen) return Found::Nothing;
+      if (front == Ring::Front::End || is_discarded(ring_)) return is_drained() ? Found::End : Found::Nothing;
+      ring_.put_end();  // Who closed it may have been killed before it did.
+      // An item that is just being put comes before the end, though nobody has counted it.
+      if (front == Ring::Front::Filling) return Found::Nothing;
+    }
   }
 
   // A run of claims behind one another, with one step of the front for all.
@@ -491,7 +498,13 @@ std::size_t RingQueueCore::get_many(std::size_t max_items, const Deadline& deadl
     case Getting::Found::Item:
       break;
   }
-  std::vector<RingSlot*> slots(std::min<std::uint64_t>(max_items, 1 + items_waiting(getting.ring())), first);
+  std::vector<RingSlot*> slots;
+  try {
+    slots.assign(std::min<std::uint64_t>(max_items, 1 + items_waiting(getting.ring())), first);
+  } catch (const std::bad_alloc&) {
+    getting.give_back(first);
+    throw;
+  }
   const std::size_t more = getting.claim_more(std::span(slots).subspan(1));
   return getting.receive(std::span(slots).first(1 + more), receive);
 }
