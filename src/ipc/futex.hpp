@@ -92,8 +92,11 @@ class WaitPoint {
 
   /// Says that the caller is about to sleep, unless the condition holds by now.
   Ticket prepare() noexcept {
+    // In this order: an announcement that lowers the flag again, for something that another one takes before the second
+    // look, changes what the ticket is of. Otherwise the caller would sleep and the flag be down.
+    const Ticket ticket = signal_.load();
     sleeping_.exchange(1);
-    return signal_.load();
+    return ticket;
   }
   /// Sleeps as futex_wait() does. Without the lock.
   bool sleep(Ticket ticket, const Deadline& deadline) { return futex_wait(signal_, ticket, deadline); }
