@@ -29,6 +29,8 @@ nlohmann::json row_of(const Measure& measure, const std::vector<double>& ours, c
       {"ours", spread(ours)}, {"peer", peer.name},    {"peer_value", spread(theirs)},
       {"ratio", nullptr},     {"reach", nullptr}};
   if (peer.reach > 0) row["reach"] = peer.reach;
+  if (const Point& point = measure.point; !point.plot.empty())
+    row["point"] = {{"plot", point.plot}, {"line", point.line}, {"at", point.at}};
   if (theirs.empty()) return row;
   std::vector<double> ratios;
   for (std::size_t round = 0; round < ours.size(); ++round)
@@ -68,8 +70,9 @@ void Table::compare(const Measure& measure, const std::function<double()>& ours,
   std::vector<std::function<double()>> samples = {ours};
   for (const Peer& peer : peers) samples.push_back(peer.sample);
   std::vector<std::vector<double>> figures(samples.size());
+  const int rounds = std::min(rounds_, measure.most_rounds);
   // Round -1 warms up: memory is touched, code is loaded.
-  for (int round = -1; round < rounds_; ++round) {
+  for (int round = -1; round < rounds; ++round) {
     for (std::size_t turn = 0; turn < samples.size(); ++turn) {
       const std::size_t which = (turn + static_cast<std::size_t>(round + 1)) % samples.size();
       if (!samples[which]) continue;

@@ -13,11 +13,20 @@ namespace tandem::bench {
 
 enum class Better { Lower, Higher };
 
+/// Where a row is in one of the plots that bench/plots.py draws. Value.
+struct Point {
+  std::string plot;  ///< Empty: in none.
+  std::string line;  ///< What ours is called there; the peers go by their names.
+  double at = 0;
+};
+
 /// What a row measures. Value.
 struct Measure {
   std::string name;  ///< "Lock, alone": what is done, and where.
   std::string unit;
   Better better = Better::Lower;
+  Point point = {};
+  int most_rounds = 1000;  ///< Fewer than others where one round takes long.
 };
 
 /// Something that Tandem is measured beside. Value.
@@ -77,9 +86,8 @@ double median(std::vector<double> values);
 
 /// Nanoseconds that one call of `operation` takes: the median of short runs, so that those in which another program had
 /// the core do not count.
-template <class Operation>
+template <int kRuns = 15, int kCalls = 20'000, class Operation>
 double nanoseconds_each(Operation operation) {
-  constexpr int kRuns = 15, kCalls = 20'000;
   std::vector<double> runs;
   for (int run = 0; run < kRuns; ++run) {
     const auto start = std::chrono::steady_clock::now();

@@ -27,6 +27,7 @@ struct Large {
   }
 };
 
+inline constexpr int kMostPairs = 64;
 inline constexpr std::uint64_t kEnd = ~std::uint64_t{0};
 
 template <class Message>
@@ -83,7 +84,7 @@ double messages_per_microsecond(Place place, Cores cores, int pairs) {
   };
   const auto consume = [&](int index) {
     typename AnyQueue::Consumer consumer(queue, *tally, index);
-    std::array<std::uint64_t, 8> next{};
+    std::array<std::uint64_t, kMostPairs> next{};
     Message message;
     std::uint64_t count = 0;
     for (; consumer.get(message); ++count) {

@@ -157,8 +157,9 @@ def nothing():
 
 
 def messages(cores, argument):
-    """Messages each microsecond through a Queue; argument: size in bytes * 10 + producers, and as many consumers."""
-    size, pairs = divmod(argument, 10)
+    """Messages each microsecond through a Queue; argument: size in bytes * 64 + producers - 1, and as many consumers."""
+    size, pairs = divmod(argument, 64)
+    pairs += 1
     queue = fork.Queue(1024 if size < 4096 else 16)
 
     def produce():
@@ -202,6 +203,62 @@ def round_trip(cores, _):
             back.put(item)
 
     return per_turn(cores, turn)
+
+
+filled = {}
+
+
+def put_and_get(cores, waiting):
+    """Nanoseconds of a put and a get while so many items wait. The queue is kept until another is asked for."""
+    if waiting not in filled:
+        for queue in filled.values():
+            queue.close()
+        filled.clear()
+        filled[waiting] = fork.Queue()
+        filled[waiting].cancel_join_thread()  # Nobody reads what is left.
+        for _ in range(waiting):
+            filled[waiting].put(1)
+    queue = filled[waiting]
+
+    def operation():
+        queue.put(1)
+        queue.get()
+
+    return nanoseconds_each(operation, 300)
+
+
+def megabytes(cores, size):
+    """MB each second, in items of a size."""
+    count = max(1, min(5000, (64 << 20) // size))
+    queue = fork.Queue(1024 if size <= 4096 else 16 if size <= 1 << 20 else 2)
+
+    def body(side):
+        start = time.monotonic()
+        item = bytes(size)
+        for _ in range(count):
+            if side == 0:
+                queue.put(item)
+            else:
+                assert len(queue.get()) == size
+        return start, time.monotonic()
+
+    results = run_sides(cores, 2, body)
+    return size * count / (max(end for _, end in results) - min(start for start, _ in results)) / 1e6
+
+
+def workers_fork(cores, count):
+    """Microseconds for each of so many processes that idle at the same time, from the first start to the last join."""
+    ready, stop = fork.Semaphore(0), fork.Event()
+    start = time.perf_counter()
+    processes = [fork.Process(target=idle, args=(ready, stop)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        ready.acquire()
+    stop.set()
+    for process in processes:
+        process.join()
+    return (time.perf_counter() - start) * 1e6 / count
 
 
 def start_and_join(method):
@@ -310,6 +367,9 @@ SAMPLES = {
     "condition_to_and_fro": condition_to_and_fro,
     "messages": messages,
     "round_trip": round_trip,
+    "put_and_get": put_and_get,
+    "megabytes": megabytes,
+    "workers_fork": workers_fork,
 }
 for start_method in ("fork", "forkserver", "spawn"):
     SAMPLES["start_" + start_method] = start_and_join(start_method)

@@ -63,7 +63,7 @@ template <class Message>
 void measure_flow(Table& table, const std::string& name, int pairs, double reach, Cores cores = Cores::Free) {
   std::vector<Peer> peers = {boost_peer<Message>(cores, pairs, reach)};
   if (kCounted<Message>) peers.push_back(zmq_peer<Message>(cores, pairs, reach));
-  const auto argument = static_cast<long>(Message::kSize) * 10 + pairs;
+  const auto argument = static_cast<long>(Message::kSize) * kMostPairs + pairs - 1;
   peers.push_back({"Python multiprocessing.Queue", in_its_unit<Message>(python("messages", cores, argument)), 25});
   table.compare({name, kUnit<Message>, Better::Higher}, flow<OurQueue<Message>>(Place::Processes, cores, pairs), peers);
 }

@@ -114,16 +114,24 @@ struct OurBatches {
 
 #ifdef TANDEM_BENCH_BOOST
 /// Boost.Interprocess's message_queue. Its name is removed at once: the sides have inherited it.
+class UnnamedBoostQueue {
+ public:
+  UnnamedBoostQueue(std::size_t capacity, std::size_t message_bytes) {
+    namespace ipc = boost::interprocess;
+    const std::string name = "tandem_bench_" + std::to_string(::getpid());
+    queue_.emplace(ipc::create_only, name.c_str(), capacity, message_bytes);
+    ipc::message_queue::remove(name.c_str());
+  }
+  boost::interprocess::message_queue* operator->() { return &*queue_; }
+
+ private:
+  std::optional<boost::interprocess::message_queue> queue_;
+};
+
 template <class AnyMessage>
 struct BoostQueue : Ends<BoostQueue<AnyMessage>> {
   using Message = AnyMessage;
-
-  BoostQueue() {
-    namespace ipc = boost::interprocess;
-    const std::string name = "tandem_bench_" + std::to_string(::getpid());
-    queue_.emplace(ipc::create_only, name.c_str(), capacity<Message>(), Message::kSize);
-    ipc::message_queue::remove(name.c_str());
-  }
+  explicit BoostQueue(std::size_t capacity = bench::capacity<Message>()) : queue_(capacity, Message::kSize) {}
   void put(const Message& message) { queue_->send(message.words.data(), Message::kSize, 0); }
   void get(Message& message) {
     boost::interprocess::message_queue::size_type size = 0;
@@ -132,7 +140,7 @@ struct BoostQueue : Ends<BoostQueue<AnyMessage>> {
   }
 
  private:
-  std::optional<boost::interprocess::message_queue> queue_;
+  UnnamedBoostQueue queue_;
 };
 #endif
 
