@@ -2,6 +2,7 @@
 /// For data of one process only; shared memory has ipc/shared_lock.hpp.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -27,6 +28,7 @@ class TANDEM_CAPABILITY("mutex") Mutex {
   void unlock() TANDEM_RELEASE() { mutex_.unlock(); }
 
  private:
+  friend class ConditionVariable;
   std::mutex mutex_;
 };
 
@@ -41,7 +43,24 @@ class TANDEM_SCOPED_CAPABILITY MutexGuard {
   Mutex& mutex_;
 };
 
-/// Waits on a Mutex that a MutexGuard holds.
-using ConditionVariable = std::condition_variable_any;
+/// Waits on a Mutex that a MutexGuard holds. (std::condition_variable_any would too, with a second mutex behind it.)
+class ConditionVariable {
+ public:
+  void wait(Mutex& mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  template <class Rep, class Period>
+  void wait_for(Mutex& mutex, std::chrono::duration<Rep, Period> timeout) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait_for(lock, timeout);
+    lock.release();
+  }
+  void notify_all() noexcept { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
+};
 
 }  // namespace tandem::detail

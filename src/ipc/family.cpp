@@ -31,12 +31,22 @@ thread_local std::uint64_t thread_slot = 0;
 thread_local Member forking;
 pthread_key_t thread_key;
 
+// When a process was started, in the kernel's ticks since the system was; 0 if it does not tell.
 std::uint64_t start_time_of(pid_t pid) {
   const std::string text = read_small_file("/proc/" + std::to_string(pid) + "/stat");
   // The name, in parentheses, may hold spaces; behind it, the start time is the 20th field.
   std::size_t at = text.rfind(')');
   for (int field = 0; at != std::string::npos && field < 20; ++field) at = text.find(' ', at + 1);
   return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + 1, nullptr, 10);
+}
+
+// The present instant on the same scale: a hundred times cheaper than to read one's own start.
+std::uint64_t time_now() {
+  static const auto ticks_each_second = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  timespec now{};
+  if (::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return 0;
+  return static_cast<std::uint64_t>(now.tv_sec) * ticks_each_second +
+         static_cast<std::uint64_t>(now.tv_nsec) / (1'000'000'000 / ticks_each_second);
 }
 
 void initialise_liveness(Slot& slot) {
@@ -62,7 +72,7 @@ bool owner_is_gone(Slot& slot) {
 }
 
 // A process whose first thread is gone may have others: only the kernel knows when the last one has stopped.
-bool process_is_gone(pid_t pid, std::uint64_t start_time) {
+bool process_is_gone(pid_t pid, std::uint64_t known_at) {
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {
     // EINVAL: the number is a thread's of another process now.
@@ -74,8 +84,8 @@ bool process_is_gone(pid_t pid, std::uint64_t start_time) {
   }
   pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
   if (retry_on_signal([&] { return ::poll(&ended, 1, 0); }) > 0) return true;
-  const std::uint64_t now_running = start_time_of(pid);
-  return start_time != 0 && now_running != 0 && now_running != start_time;
+  // One that was started after this one had been seen alive is another that was given its number.
+  return known_at != 0 && start_time_of(pid) > known_at;
 }
 
 bool slot_is_dead(ArenaChange& change, ProcessSlot& slot) {
@@ -85,10 +95,10 @@ bool slot_is_dead(ArenaChange& change, ProcessSlot& slot) {
     case kSlotForking:
       // The child takes the slot over in its first instructions; until then it is known by the pid that the parent
       // noted, or not at all (plain fork()), and then is given up with its parent.
-      if (get(slot.pid) != 0) return process_is_gone(static_cast<pid_t>(get(slot.pid)), get(slot.start_time));
+      if (get(slot.pid) != 0) return process_is_gone(static_cast<pid_t>(get(slot.pid)), get(slot.known_at));
       return process_is_dead(change, {get(slot.forker), get(slot.forker_generation)});
     default:
-      return owner_is_gone(slot) && process_is_gone(static_cast<pid_t>(get(slot.pid)), get(slot.start_time));
+      return owner_is_gone(slot) && process_is_gone(static_cast<pid_t>(get(slot.pid)), get(slot.known_at));
   }
 }
 
@@ -146,7 +156,7 @@ ProcessSlot& take_process_slot(Arena& arena, ArenaChange& change) {
 
 void fill_live(ArenaChange& change, ProcessSlot& slot) {
   change.set(slot.pid, static_cast<std::uint64_t>(getpid()));
-  change.set(slot.start_time, start_time_of(getpid()));
+  change.set(slot.known_at, time_now());
   change.set(slot.state, kSlotLive);
 }
 
@@ -159,7 +169,7 @@ Member make_slot_for_child() {
   ProcessSlot& child = take_process_slot(arena, change);
   const Member parent = this_process();
   change.set(child.pid, 0);
-  change.set(child.start_time, 0);
+  change.set(child.known_at, 0);
   change.set(child.forker, parent.slot);
   change.set(child.forker_generation, parent.generation);
   change.set(child.state, kSlotForking);
@@ -243,16 +253,14 @@ pid_t fork_member() {
   const int error = errno;
   Arena& arena = Arena::instance();
   ProcessSlot& slot = arena.at<ProcessSlot>(forking.slot);
-  // The child's status has not been taken, so that the number is still its own: another process that gets it later is
-  // told from it.
-  const std::uint64_t start_time = pid > 0 ? start_time_of(pid) : 0;
   {
     ArenaChange change(arena);
     // Otherwise the child has taken the slot over, and may even be gone already and the slot another's.
     if (get(slot.generation) == forking.generation && get(slot.state) == kSlotForking) {
       // A pid that cannot exist makes the sweep give the slot up, if there is no child.
       change.set(slot.pid, pid > 0 ? static_cast<std::uint64_t>(pid) : (std::uint64_t{1} << 30));
-      change.set(slot.start_time, start_time);
+      // The child's status has not been taken, so that the number is still its own at this time.
+      change.set(slot.known_at, pid > 0 ? time_now() : 0);
       change.commit();
     }
   }

@@ -35,7 +35,7 @@ struct ThreadSlot : Slot {
 
 struct ProcessSlot : Slot {
   Word pid;
-  Word start_time;         // From /proc, so that another process with the same pid is recognised; 0 if unknown.
+  Word known_at;           // When it had this pid for certain: who has it and began later is another; 0 if unknown.
   Word serial;             // Of this user of the slot: see Owner. Never used again.
   Word holds;              // Offset of the first Hold.
   Word forker;             // The slot that made this one while it was Forking, and

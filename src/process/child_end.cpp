@@ -88,21 +88,24 @@ void Child::mark_ended(const ExitStatus& status, const std::optional<ProcessUsag
                        std::shared_ptr<Failure> failure) {
   Fd closed_pidfd, closed_channel;
   std::shared_ptr<Server> server;
-  const MutexGuard guard(mutex_);
-  closed_pidfd = std::move(pidfd_);
-  closed_channel = std::move(channel_);
-  server = std::move(server_);
-  status_ = status;
-  usage_ = used;
-  failure_ = std::move(failure);
-  stage_ = ChildStage::Ended;
-  // Closed before anybody is told: who has joined must find nothing left.
-  closed_pidfd.reset();
-  closed_channel.reset();
-  if (sentinel_) {
-    const std::uint64_t one = 1;
-    retry_on_signal([&, fd = sentinel_.get()] { return ::write(fd, &one, sizeof one); });
+  {
+    const MutexGuard guard(mutex_);
+    closed_pidfd = std::move(pidfd_);
+    closed_channel = std::move(channel_);
+    server = std::move(server_);
+    status_ = status;
+    usage_ = used;
+    failure_ = std::move(failure);
+    stage_ = ChildStage::Ended;
+    // Closed before anybody is told: who has joined must find nothing left.
+    closed_pidfd.reset();
+    closed_channel.reset();
+    if (sentinel_) {
+      const std::uint64_t one = 1;
+      retry_on_signal([&, fd = sentinel_.get()] { return ::write(fd, &one, sizeof one); });
+    }
   }
+  // Without the mutex, which who is woken takes first of all.
   changed_.notify_all();
 }
 

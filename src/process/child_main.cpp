@@ -1,17 +1,25 @@
 #include "process/child_main.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <ext/stdio_sync_filebuf.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <iostream>
 #include <stop_token>
 #include <string>
+#include <typeinfo>
 #include <utility>
+#include <vector>
 
 #include <tandem/excepthook.hpp>
 #include <tandem/start_new_thread.hpp>
@@ -29,6 +37,7 @@
 #include "thread/excepthook.hpp"
 #include "thread/native_thread.hpp"
 #include "thread/process_exit.hpp"
+#include "thread/thread_registry.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -131,16 +140,21 @@ int run_body(const ChildSetup& setup, const SharedObjectPtr& record, const Body&
 }
 
 void flush_streams() {
-  std::cout.flush();
-  std::cerr.flush();
-  std::clog.flush();
+  for (std::ostream* const stream : {&std::cout, &std::cerr, &std::clog}) {
+    // A stream that is in step with that of C, as it is unless the program says otherwise, keeps nothing itself.
+    const std::streambuf* const buffer = stream->rdbuf();
+    if (buffer != nullptr && typeid(*buffer) != typeid(__gnu_cxx::stdio_sync_filebuf<char>)) stream->flush();
+  }
   std::fflush(nullptr);
 }
 
+// By address, which is known from the program's start: to find the function by its name takes a child 20 us.
+void (*const volatile end_at_once)(int) = ::_exit;
+
 [[noreturn]] void leave(int code, Leave how) {
   flush_streams();
-  if (how == Leave::ByExit) std::exit(code);
-  ::_exit(code);
+  if (how == Leave::AtOnce) end_at_once(code);
+  std::exit(code);
 }
 
 bool crash_handler_is_off() {
@@ -162,7 +176,10 @@ bool crash_handler_is_off() {
   clear_exit_hooks();
   arm_process_exit();
   on_process_exit(end_children);
-  if (setup.crash_handler && !crash_handler_is_off()) install_crash_handler(record);
+  if (setup.crash_handler && !crash_handler_is_off())
+    install_crash_handler(record);
+  else
+    remove_crash_handler();
   TANDEM_KILL_POINT("process.child.body");
   const int code = run_body(setup, record, body);
   TANDEM_KILL_POINT("process.child.returned");
@@ -172,12 +189,25 @@ bool crash_handler_is_off() {
   leave(code, how);
 }
 
-void take_environment(const std::vector<std::string>& entries) {
-  ::clearenv();
-  for (const std::string& entry : entries) {
-    const std::size_t equals = entry.find('=');
-    if (equals != std::string::npos) ::setenv(entry.substr(0, equals).c_str(), entry.c_str() + equals + 1, 1);
-  }
+// Whether this process has it already, from the server.
+bool has_environment(const std::string& text) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  char* const* entry = environ;
+  for (; entry != nullptr && *entry != nullptr && at != end; ++entry, at += std::strlen(at) + 1)
+    if (std::strcmp(*entry, at) != 0) return false;
+  return at == end && (entry == nullptr || *entry == nullptr);
+}
+
+void take_environment(const std::string& text) {
+  if (has_environment(text)) return;
+  // Kept for ever, as the environment of any process.
+  static const auto* const kept = new std::string(text);
+  static auto* const entries = new std::vector<char*>;
+  for (std::size_t at = 0; at < kept->size(); at += std::strlen(kept->c_str() + at) + 1)
+    entries->push_back(const_cast<char*>(kept->c_str() + at));
+  entries->push_back(nullptr);
+  environ = entries->data();
 }
 
 void say_begun(int channel) {
@@ -188,7 +218,46 @@ void say_begun(int channel) {
   static_cast<void>(send_message(channel, &reply, sizeof reply, {&fd, 1}));
 }
 
+void do_nothing() {}
+
 }  // namespace
+
+void rehearse_parcel() noexcept try {
+  const SharedObjectPtr record = make_plain(sizeof(ChildRecord));
+  Encoder encoder(Encoder::Purpose::Arguments);
+  encode(encoder, ChildSetup());
+  encoder.refer(record);
+  encode_call<void (*)()>(encoder, do_nothing);
+  const SharedObjectPtr parcel = make_parcel(encoder.bytes().data(), encoder.bytes().size(), encoder.objects());
+  const auto [bytes, size] = parcel_bytes(*attach(parcel->id(), ObjectKind::Parcel));
+  Decoder decoder(std::span(bytes, size), {});
+  const auto setup = decode<ChildSetup>(decoder);
+  static_cast<void>(decoder.refer(ObjectKind::Plain));
+  static_cast<void>(run_body(setup, record, [&](std::stop_token stop) { return run_call(decoder, std::move(stop)); }));
+} catch (const std::exception&) {
+  // The children do it all themselves.
+}
+
+void rehearse_child() noexcept try {
+  std::string environment;
+  for (char* const* entry = environ; entry != nullptr && *entry != nullptr; ++entry)
+    environment.append(*entry, std::strlen(*entry) + 1);
+  take_environment(environment);
+  sigset_t mask;
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  ::umask(::umask(0));
+  if (const Fd folder(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)); folder) static_cast<void>(::fchdir(folder.get()));
+  static_cast<void>(ThreadRegistry::instance().alive());
+  [[maybe_unused]] const volatile pthread_t self = ::pthread_self();
+  rusage used{};
+  static_cast<void>(::getrusage(RUSAGE_SELF, &used));
+  flush_streams();
+  // And what it takes to wait for anything.
+  static_cast<void>(std::chrono::steady_clock::now());
+  ::sched_yield();
+} catch (const std::exception&) {
+  // As above.
+}
 
 void run_forked_child(const ChildSetup& setup, const SharedObjectPtr& record, std::unique_ptr<ProcessBody>& body) {
   live(setup, record, Leave::AtOnce, [&body](std::stop_token stop) {
@@ -211,8 +280,7 @@ void run_portable_child(PortableChild child) {
     const SharedObjectPtr record = decoder.refer(ObjectKind::Plain);
     if (how == Leave::AtOnce) {
       take_environment(setup.environment);
-      apply_signals(setup);
-      ::umask(setup.file_mode_mask);
+      ChildRecord::of(*record).inheritance.take_over();
       say_begun(child.channel.get());
     }
     child.channel.reset();

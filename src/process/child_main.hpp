@@ -28,4 +28,11 @@ struct PortableChild {
 };
 [[noreturn]] void run_portable_child(PortableChild child);
 
+// What each child of a fork server does at its start and end, done once before. In the server: the functions that it
+// calls are then found, and what it looks up is there; otherwise each child would do that anew, in memory of its own.
+// In a child that waits for its turn: the memory that it needs is its own by then.
+/// The part that uses the arena. In the server only.
+void rehearse_parcel() noexcept;
+void rehearse_child() noexcept;
+
 }  // namespace tandem::detail

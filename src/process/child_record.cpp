@@ -1,11 +1,10 @@
 #include "process/child_record.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <cstring>
 
-#include "core/system.hpp"
+#include "process/proc_status.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -43,14 +42,17 @@ void ChildRecord::note_exit(int code) noexcept {
   exit_state.store(NoteState::Complete, std::memory_order_release);  // SYNC(child-note)
 }
 
+bool ChildRecord::executed = false;
+
 void ChildRecord::note_peak_memory() noexcept {
-  const int fd = retry_on_signal([] { return ::open("/proc/self/status", O_RDONLY | O_CLOEXEC); });
-  if (fd < 0) return;
+  if (!executed) {
+    rusage used{};
+    if (::getrusage(RUSAGE_SELF, &used) == 0)
+      peak_memory_bytes.store(static_cast<std::uint64_t>(used.ru_maxrss) * 1024, std::memory_order_relaxed);
+    return;
+  }
   char text[4096];
-  const ssize_t size = retry_on_signal([&] { return ::read(fd, text, sizeof text - 1); });
-  ::close(fd);
-  if (size <= 0) return;
-  text[size] = '\0';
+  read_status(text);
   const char* at = std::strstr(text, "VmHWM:");
   if (at == nullptr) return;
   std::uint64_t kib = 0;

@@ -10,6 +10,7 @@
 
 #include "core/exception_text.hpp"
 #include "core/stack.hpp"
+#include "process/child_setup.hpp"
 
 namespace tandem::detail {
 
@@ -35,6 +36,8 @@ struct ChildRecord {
   /// This process's own peak: the kernel's count for a spawned child begins with its parent's. 0 if it had no time.
   std::atomic<std::uint64_t> peak_memory_bytes;
 
+  Inheritance inheritance;
+
   // Each ends with a zero; what is too long is cut.
   char exception_type[256];
   char exception_text[4096];
@@ -48,9 +51,12 @@ struct ChildRecord {
   void note_exit(int code) noexcept;
   /// Notes the most memory that this process had. Async-signal-safe.
   void note_peak_memory() noexcept;
+
+  /// Whether this process was executed as a child: then the kernel's quick count begins with its parent's.
+  static bool executed;
 };
 static_assert(std::atomic<NoteState>::is_always_lock_free && std::atomic<std::uint64_t>::is_always_lock_free,
               "shared between processes, and written in signal handlers");
-static_assert(sizeof(ChildRecord) == 32 + 256 + 4096 + 8192 + sizeof(StackTrace), "layout in shared memory");
+static_assert(sizeof(ChildRecord) == 32 + 24 + 256 + 4096 + 8192 + sizeof(StackTrace), "layout in shared memory");
 
 }  // namespace tandem::detail

@@ -3,11 +3,11 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include <tandem/log.hpp>
 #include <tandem/start_method.hpp>
@@ -30,22 +30,36 @@ struct ChildSetup {
   std::size_t thread_stack_bytes = 0;
   std::optional<LogLevel> log_level;  // Empty: the child was given a TANDEM_LOG of its own.
 
-  // Only for a child of the server: what a child of the parent itself gets from the kernel.
-  std::vector<std::string> environment;  // "NAME=value"
-  std::uint64_t blocked_signals = 0;     // Bit n - 1 is signal n.
-  std::uint64_t ignored_signals = 0;
-  std::uint32_t file_mode_mask = 0;
+  // Only for a child of the server: what a child of the parent itself gets from the kernel. Other such things are in
+  // Inheritance.
+  std::string environment;  // "NAME=value", each with its zero
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(name, daemon, method, parent_pid, parent_name, crash_handler, wants_stop_token, default_method,
-            fork_threads, thread_stack_bytes, log_level, environment, blocked_signals, ignored_signals, file_mode_mask);
+            fork_threads, thread_stack_bytes, log_level, environment);
   }
 };
 
-/// Reads what a child of the server cannot inherit: the signals of the calling thread and of this process.
-void note_signals(ChildSetup& setup);
-/// Makes them so in the child.
-void apply_signals(const ChildSetup& setup);
+/// What a child of the server gets from its parent by way of its record, because the parent finds it out while the
+/// server is at work. All zeros at first.
+struct Inheritance {
+  /// A futex: 1 once the rest is written.
+  std::atomic<std::uint32_t> complete;
+  std::uint32_t file_mode_mask;
+  // Bit n - 1 is signal n.
+  std::uint64_t blocked_signals;
+  std::uint64_t ignored_signals;
+
+  /// Writes this process's mask and ignored signals, and the calling thread's blocked ones. Never fails: a child waits
+  /// for it.
+  void bequeath() noexcept;
+  /// Waits for it, and makes it so in this child of the server.
+  void take_over();
+};
+static_assert(sizeof(Inheritance) == 24, "layout in shared memory");
+
+/// In the fork server, when it has set up its own signals.
+void remember_signals();
 
 }  // namespace tandem::detail

@@ -12,6 +12,7 @@
 #include "process/children.hpp"
 #include "process/descriptors.hpp"
 #include "process/launch.hpp"
+#include "process/server_link.hpp"
 #include "process/this_process.hpp"
 
 namespace tandem::detail {
@@ -111,7 +112,8 @@ void Child::finish_start(Launched launched) {
   try {
     // Under the mutex: end() closes both.
     if (launched.channel) watcher.watch_channel(number_, launched.channel.get());
-    watcher.watch_end(number_, launched.pidfd.get());
+    // A server reports the ends of its children; when it dies, the watcher looks at all that it finds with a pidfd.
+    if (!server_ || server_->gone.load(std::memory_order_acquire)) watcher.watch_end(number_, launched.pidfd.get());
   } catch (...) {
     kill_new_child(launched.pidfd.get());
     throw;

@@ -1,7 +1,9 @@
 #include "process/children.hpp"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <cerrno>
@@ -17,6 +19,8 @@
 
 namespace tandem::detail {
 namespace {
+
+constexpr int kFarewellMilliseconds = 200;
 
 // SYNC(children): set once by who makes the first one, and by a forked child while it has one thread.
 std::atomic<Children*> children_of_this_process{nullptr};
@@ -187,7 +191,11 @@ void Children::end_server() noexcept {
     server = server_;
   }
   if (!server) return;
-  // It has nothing left to do, so it needs no farewell.
+  // So that it takes its spare child along. It has nothing else to do, so if it does not go at once it is stuck.
+  const StartRequest farewell{StartRequest::kFarewell, {}, 0, 0};
+  pollfd end{server->pidfd.get(), POLLIN, 0};
+  if (send_message(server->socket.get(), &farewell, sizeof farewell, {}, MSG_DONTWAIT) == 0)
+    retry_on_signal([&] { return ::poll(&end, 1, kFarewellMilliseconds); });
   kill_new_child(server->pidfd.get());
 }
 

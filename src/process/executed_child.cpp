@@ -12,6 +12,7 @@
 
 #include "core/kill_point.hpp"
 #include "ipc/arena.hpp"
+#include "process/child_record.hpp"
 #include "process/descriptors.hpp"
 #include "process/lifeline.hpp"
 
@@ -90,6 +91,7 @@ void sit_down(const std::string& value) {
     mine.as = ExecutedAs::Server;
   } else if (std::sscanf(value.c_str(), "child %llu %llu %zu%c", &offset, &generation, &arguments, &rest) == 3) {
     mine.as = ExecutedAs::Child;
+    ChildRecord::executed = true;
     mine.parcel = {offset, generation};
   } else {
     refuse(value, "that has no meaning");

@@ -2,10 +2,11 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <string>
 #include <utility>
 
 #include "core/kill_point.hpp"
+#include "process/child_record.hpp"
 #include "process/children.hpp"
 #include "process/descriptors.hpp"
 #include "process/executed_child.hpp"
@@ -17,11 +18,10 @@ namespace {
 // A server that dies each time while it starts the same child is not worth a fourth.
 constexpr int kAttempts = 3;
 
-mode_t file_mode_mask() {
-  const std::string status = read_small_file("/proc/self/status");
-  const std::size_t at = status.find("\nUmask:");
-  // Setting the mask is the only other way to read it, and for a moment changes it for all threads.
-  return at == std::string::npos ? 022 : static_cast<mode_t>(std::strtoul(status.c_str() + at + 7, nullptr, 8));
+std::string environment_text(const ProcessOptions& options) {
+  std::string text;
+  for (const std::string& entry : environment_with(options.environment)) text.append(entry.c_str(), entry.size() + 1);
+  return text;
 }
 
 /// Asks `server` for the child. Empty if the server died before the child had begun.
@@ -45,6 +45,8 @@ std::optional<Launched> ask(Launch& launch, Server& server, StartRequest request
     return std::nullopt;
   }
   TANDEM_KILL_POINT("process.start.asked");
+  // While the server is at work.
+  ChildRecord::of(*launch.record).inheritance.bequeath();
   channel.theirs.reset();
   StartReply reply{};
   std::vector<Fd> pidfd;
@@ -69,9 +71,7 @@ std::optional<Launched> ask(Launch& launch, Server& server, StartRequest request
 }  // namespace
 
 Launched launch_by_fork_server(Launch& launch) {
-  launch.setup.environment = environment_with(launch.options.environment);
-  launch.setup.file_mode_mask = file_mode_mask();
-  note_signals(launch.setup);
+  launch.setup.environment = environment_text(launch.options);
   std::vector<int> descriptors;
   const SharedObjectPtr parcel = make_launch_parcel(launch, descriptors);
   TANDEM_KILL_POINT("process.start.parcel");

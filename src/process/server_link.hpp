@@ -27,6 +27,9 @@ struct Server {
 /// To the server: start a child. Its descriptors, in this order: the channel, the working directory, those of the
 /// standard streams that are open, those of the arguments.
 struct StartRequest {
+  /// In place of a number: start nothing, but end.
+  static constexpr std::uint64_t kFarewell = 0;
+
   std::uint64_t number;  // The client's name for the child.
   ObjectId parcel;
   std::uint32_t streams;  // Bit 0, 1, 2: standard input, output, error are among the descriptors.

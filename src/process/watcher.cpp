@@ -80,9 +80,22 @@ void Watcher::watch_stderr(std::uint64_t number, Fd pipe) {
   add(relay->fd(), EPOLLIN, kStderr, number);
 }
 
-// Once only: a child of the server has ended without its status being ours to take until the server reports it.
+// Once only: the status of a child whose server has died may not be there to be taken yet.
 void Watcher::watch_end(std::uint64_t number, int pidfd) {
   add(pidfd, EPOLLIN | EPOLLONESHOT, kEnd, number);
+}
+void Watcher::watch_orphan(const ChildPtr& child) noexcept {
+  const int pidfd = child->pidfd();
+  if (pidfd < 0) return;  // Its start() will find the server gone.
+  try {
+    watch_end(child->number(), pidfd);
+  } catch (const std::system_error& error) {
+    if (error.code().value() == EEXIST) return;  // As above.
+    // Better an end that is known than a child that nobody watches.
+    log_line(LogLevel::Error, "{} is killed: {}", child->name(), error.what());
+    send_signal(pidfd, SIGKILL);
+    untold_.try_emplace(child->number(), Clock::now() + kPatience);
+  }
 }
 void Watcher::watch_channel(std::uint64_t number, int channel) {
   add(channel, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, kChannel, number);
@@ -164,9 +177,7 @@ void Watcher::on_end(const ChildPtr& child) {
   const int pidfd = child->pidfd();
   if (pidfd < 0) return;
   if (const std::optional<Ending> ending = reap(pidfd)) return finish(child, 0, ending);
-  const std::shared_ptr<Server> server = child->server();
-  // A server that is there will report, and on its end its children are looked at.
-  if (!server || server->gone.load(std::memory_order_relaxed)) finish_by_hearsay(child);
+  finish_by_hearsay(child);
 }
 
 // The status of this child is another's to take: of init, once its server is dead. That may be a while from now.
@@ -228,8 +239,7 @@ void Watcher::on_server_end(std::uint64_t generation) {
   for (const ChildPtr& child : Children::instance().all()) {
     if (child->server() != server) continue;
     child->nudge();
-    const int pidfd = child->pidfd();
-    if (pidfd >= 0 && has_ended(pidfd)) finish_by_hearsay(child);
+    watch_orphan(child);
   }
 }
 

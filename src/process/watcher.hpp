@@ -26,6 +26,7 @@ class Watcher {
   void start();
   // Each is ended by the end of what it watches.
   void watch_stderr(std::uint64_t number, Fd pipe);
+  /// For a child that no server reports.
   void watch_end(std::uint64_t number, int pidfd);
   void watch_channel(std::uint64_t number, int channel);
   void watch_server(std::uint64_t generation, int pidfd, int socket);
@@ -46,6 +47,7 @@ class Watcher {
   static void* run(void* watcher);
   void loop();
   void handle(Kind kind, std::uint64_t number);
+  void watch_orphan(const ChildPtr& child) noexcept;
   void on_end(const ChildPtr& child);
   void finish_by_hearsay(const ChildPtr& child);
   void finish_overdue();

@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <link.h>
+#include <sys/auxv.h>
 
 #include <atomic>
 #include <cstring>
@@ -161,12 +162,14 @@ const std::vector<Module>& loaded_modules() {
   const Snapshot* known = newest.load(std::memory_order_acquire);  // SYNC(modules)
   if (known != nullptr && known->loaded == counts.loaded && known->unloaded == counts.unloaded) return known->modules;
 
+  // The kernel maps one into every process, which has no file.
+  const std::uintptr_t kernels_own = ::getauxval(AT_SYSINFO_EHDR);
   auto fresh = std::make_unique<Snapshot>();
   dl_iterate_phdr(add_module, fresh.get());
   for (Module& module : fresh->modules) {
     if (module.is_program)
       module.path = path_of_program();
-    else if (!module.path.starts_with('/') && !module.code.empty())
+    else if (!module.path.starts_with('/') && !module.code.empty() && module.base != kernels_own)
       if (std::string path = file_mapped_at(module.code.front().begin); !path.empty()) module.path = std::move(path);
   }
   fresh->previous = known;
