@@ -4,10 +4,14 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <system_error>
+#include <thread>
 
 #include "support/bodies.hpp"
 #include "support/process_fixture.hpp"
@@ -31,6 +35,11 @@ class ForkServerTest : public LeakCheckedTest {
     EXPECT_TRUE(ends_within(server, std::chrono::seconds(10)));
   }
 };
+
+// Waits until the server keeps a child ready, besides `others` that run.
+void await_spare(pid_t server, std::size_t others = 0) {
+  while (children_of(server).size() <= others) std::this_thread::yield();
+}
 
 int stop_and_return(std::stop_token stop, int code) {
   bodies::wait_for_stop(stop);
@@ -132,7 +141,8 @@ int start_refused(Queue<std::string> told) {
       text += " but something is left";
     return text;
   };
-  // First nothing is there: not even the watcher can be started. Then there is a server, which cannot fork.
+  // First nothing is there: not even the watcher can be started. Then there is a server, which cannot fork: it has one
+  // child ready, and no other.
   rlimit before{};
   ::getrlimit(RLIMIT_NPROC, &before);
   const rlimit none{0, before.rlim_max};  // The soft limit alone, because it is raised again.
@@ -141,7 +151,9 @@ int start_refused(Queue<std::string> told) {
   ::setrlimit(RLIMIT_NPROC, &before);
   told.put(error_of_start());
   if (const auto server = server_pid()) {
+    await_spare(*server);
     ::prlimit(*server, RLIMIT_NPROC, &none, nullptr);
+    told.put(error_of_start());
     told.put(error_of_start());
     ::prlimit(*server, RLIMIT_NPROC, &before, nullptr);
     told.put(error_of_start());
@@ -162,11 +174,12 @@ TEST_F(ForkServerTest, AStartThatTheSystemRefusesLeavesNothingAndMayBeTriedAgain
   ASSERT_EQ(limited.exitcode(), 0);
   EXPECT_EQ(told.try_get(), "refused");
   EXPECT_EQ(told.try_get(), "started");
+  EXPECT_EQ(told.try_get(), "started");
   EXPECT_EQ(told.try_get(), "refused");
   EXPECT_EQ(told.try_get(), "started");
 }
 
-// It holds nothing for each child.
+// It holds nothing for each child, but for the one that it keeps ready.
 TEST_F(ForkServerTest, HasNoDescriptorsOfItsChildren) {
   const auto count = [] {
     std::size_t open = 0;
@@ -175,11 +188,69 @@ TEST_F(ForkServerTest, HasNoDescriptorsOfItsChildren) {
       ++open;
     return open;
   };
-  const std::size_t before = count();
+  // Once it has nothing more to do.
+  const auto settled = [&] {
+    std::size_t open = count();
+    for (int same = 0; same < 20;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      const std::size_t now = count();
+      same = now == open ? same + 1 : 0;
+      open = now;
+    }
+    return open;
+  };
+  await_spare(server_pid().value());
+  const std::size_t before = settled();
   Process running(bodies::wait_for_stop);
   running.start();
   EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
-  EXPECT_EQ(count(), before);
+  await_spare(server_pid().value(), /*others=*/1);
+  EXPECT_EQ(settled(), before);
+}
+
+// The child that is kept ready is nobody's yet: killed, it is replaced by the time that one is needed.
+TEST_F(ForkServerTest, AChildKeptReadyMayDie) {
+  const pid_t server = server_pid().value();
+  for (int round = 0; round < 3; ++round) {
+    await_spare(server);
+    const detail::Fd spare = detail::open_pidfd(children_of(server).at(0));
+    detail::send_signal(spare.get(), SIGKILL);
+    ASSERT_TRUE(ends_within(spare, std::chrono::seconds(10)));
+    EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+    EXPECT_EQ(server_pid(), server);
+  }
+}
+
+TEST_F(ForkServerTest, AChildKeptReadyGoesWithTheServer) {
+  const pid_t server = server_pid().value();
+  await_spare(server);
+  const detail::Fd spare = detail::open_pidfd(children_of(server).at(0));
+  kill_server();
+  EXPECT_TRUE(ends_within(spare, std::chrono::seconds(10)));
+}
+
+int report_folder_and_mask(Queue<std::string> told) {
+  told.put(std::filesystem::current_path().string());
+  told.put(std::getenv("TANDEM_TEST_LATE") == nullptr ? "" : std::getenv("TANDEM_TEST_LATE"));
+  return static_cast<int>(::umask(0));
+}
+
+TEST_F(ForkServerTest, AChildKeptReadyTakesOverWhatHasChangedSince) {
+  await_spare(server_pid().value());
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path("/");
+  const mode_t mask = ::umask(027);
+  ::setenv("TANDEM_TEST_LATE", "set", 1);
+  Queue<std::string> told;
+  EXPECT_EQ(exitcode_of(Where::ForkServer, report_folder_and_mask, told), 027);
+  ::unsetenv("TANDEM_TEST_LATE");
+  ::umask(mask);
+  std::filesystem::current_path(before);
+  EXPECT_EQ(told.get(), "/");
+  EXPECT_EQ(told.get(), "set");
+  EXPECT_EQ(exitcode_of(Where::ForkServer, report_folder_and_mask, told), static_cast<int>(mask));
+  EXPECT_EQ(told.get(), before.string());
+  EXPECT_EQ(told.get(), "");
 }
 
 }  // namespace

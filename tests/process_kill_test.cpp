@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <sstream>
@@ -39,8 +40,11 @@ class Strays {
   // Waits for their end, and gives those that stay.
   std::set<pid_t> left() const {
     std::set<pid_t> stay;
-    for (const pid_t pid : members()) {
-      if (before_.contains(pid)) continue;
+    const std::set<pid_t> now = members();
+    // The one that this process's own server keeps ready is another one after each start.
+    const std::vector<pid_t> ready = children_of(server_pid().value_or(-1));
+    for (const pid_t pid : now) {
+      if (before_.contains(pid) || std::ranges::find(ready, pid) != ready.end()) continue;
       try {
         const detail::Fd stray = detail::open_pidfd(pid);
         if (!ends_within(stray, std::chrono::seconds(10))) stay.insert(pid);
@@ -52,9 +56,11 @@ class Strays {
   }
 
  private:
-  // Of this process's group, which those inherit that have lost their parents too.
+  // Of this process's group, which those inherit that have lost their parents too; but for the child that this
+  // process's own server keeps ready, which is another one after each start.
   static std::set<pid_t> members() {
     std::set<pid_t> found;
+    const std::vector<pid_t> ready = children_of(server_pid().value_or(-1));
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       const std::string name = entry.path().filename();
       if (!std::isdigit(static_cast<unsigned char>(name[0]))) continue;

@@ -129,25 +129,23 @@ class ForkServer {
   // False if the client has nothing more to ask.
   bool serve_one() {
     StartRequest request;
-    {
-      std::vector<Fd> descriptors;
-      if (!receive_message(socket_.get(), &request, sizeof request, descriptors)) return false;
-      if (request.number == StartRequest::kFarewell) leave();
-      TANDEM_KILL_POINT("process.server.asked");
-      if (const int error = hand_over(request, descriptors)) {
-        const StartReply reply{error, 0};
-        static_cast<void>(send_message(descriptors.at(0).get(), &reply, sizeof reply, {}));
-      }
-      // Closed here, so that the next child does not inherit them.
+    received_.clear();
+    if (!receive_message(socket_.get(), &request, sizeof request, received_)) return false;
+    if (request.number == StartRequest::kFarewell) leave();
+    TANDEM_KILL_POINT("process.server.asked");
+    if (const int error = hand_over(request)) {
+      const StartReply reply{error, 0};
+      static_cast<void>(send_message(received_.at(0).get(), &reply, sizeof reply, {}));
     }
+    received_.clear();
     TANDEM_KILL_POINT("process.server.forked");
     return true;
   }
 
   // Gives the request to a spare child. Returns an errno value.
-  int hand_over(const StartRequest& request, const std::vector<Fd>& descriptors) {
+  int hand_over(const StartRequest& request) {
     std::vector<int> numbers;
-    for (const Fd& fd : descriptors) numbers.push_back(fd.get());
+    for (const Fd& fd : received_) numbers.push_back(fd.get());
     for (;;) {
       const bool made_now = !spare_;
       if (made_now) {
@@ -182,7 +180,10 @@ class ForkServer {
       Fd call(::eventfd(0, EFD_CLOEXEC));
       if (!call) return errno;
       const pid_t pid = fork_member();
-      if (pid == 0) be_spare(std::move(sockets.theirs), std::move(call));
+      if (pid == 0) {
+        sockets.mine.reset();
+        be_spare(std::move(sockets.theirs), std::move(call));
+      }
       if (pid < 0) return errno;
       spare_.emplace(Spare{pid, std::move(sockets.mine), std::move(call)});
     } catch (const std::system_error& error) {
@@ -198,6 +199,7 @@ class ForkServer {
       child_ended_.reset();
       client_.reset();
       spare_.reset();
+      received_.clear();
       renew_lifeline();
       TANDEM_KILL_POINT("process.spare.forked");
       rehearse_child();
@@ -277,6 +279,7 @@ class ForkServer {
   Fd child_ended_;
   Fd client_;
   int lifeline_ = -1;
+  std::vector<Fd> received_;                // With the request that is being served.
   std::map<pid_t, std::uint64_t> numbers_;  // The client's names for the children.
   std::optional<Spare> spare_;              // Made whenever there is nothing else to do.
   bool refused_ = false;                    // But not now: the system refused it, or it was killed.

@@ -13,10 +13,13 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience = std::chrono::seconds(kSanitized ? 20 : 5);
 
+// The server, and the child that it keeps ready and makes when it has nothing else to do.
 void start_services() {
   tandem::Process process(+[] {});
   process.start();
   process.join();
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (!has_grandchild() && std::chrono::steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(1));
 }
 
 // The unwinder opens a pipe for good when it first looks at a stack, which throwing makes it do.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
@@ -70,6 +71,16 @@ bool is_of_another_test(const std::string& name) {
 }
 
 }  // namespace
+
+bool has_grandchild() {
+  const std::vector<ProcessLine> processes = all_processes();
+  std::set<pid_t> children;
+  for (const ProcessLine& process : processes)
+    if (process.parent == ::getpid()) children.insert(process.pid);
+  return std::any_of(processes.begin(), processes.end(), [&](const ProcessLine& process) {
+    return process.state != 'Z' && children.contains(process.parent);
+  });
+}
 
 Inventory Inventory::take() {
   Inventory inventory;

@@ -32,4 +32,7 @@ class Inventory {
   std::map<std::string, Count> counts_;
 };
 
+/// Whether a child of this process has a child of its own, as a fork server that keeps one ready does.
+bool has_grandchild();
+
 }  // namespace tandem::testing
