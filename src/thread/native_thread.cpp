@@ -10,14 +10,14 @@
 
 namespace tandem::detail {
 
-int start_native_thread(std::size_t stack_bytes, void* (*entry)(void*), void* argument) noexcept {
+int start_native_thread(std::size_t stack_bytes, void* (*entry)(void*), void* argument, pthread_t* thread) noexcept {
+  pthread_t ignored;
+  if (thread == nullptr) thread = &ignored;
+  if (stack_bytes == 0) return ::pthread_create(thread, nullptr, entry, argument);
   pthread_attr_t attributes;
   if (const int error = ::pthread_attr_init(&attributes); error != 0) return error;
-  int error = stack_bytes == 0 ? 0 : ::pthread_attr_setstacksize(&attributes, stack_bytes);
-  if (error == 0) {
-    pthread_t ignored;  // The thread itself notes its pthread_t: it may have ended before this one is written.
-    error = ::pthread_create(&ignored, &attributes, entry, argument);
-  }
+  int error = ::pthread_attr_setstacksize(&attributes, stack_bytes);
+  if (error == 0) error = ::pthread_create(thread, &attributes, entry, argument);
   ::pthread_attr_destroy(&attributes);
   return error;
 }

@@ -9,8 +9,10 @@
 
 namespace tandem::detail {
 
-/// Starts a thread with a stack of `stack_bytes` (0: the system's default); returns an errno value, 0 if it runs.
-int start_native_thread(std::size_t stack_bytes, void* (*entry)(void*), void* argument) noexcept;
+/// Starts a thread with a stack of `stack_bytes` (0: the system's default); returns an errno value, 0 if it runs. By
+/// the time that `thread` is written it may have ended.
+int start_native_thread(std::size_t stack_bytes, void* (*entry)(void*), void* argument,
+                        pthread_t* thread = nullptr) noexcept;
 
 /// The kernel's number for the calling thread.
 pid_t current_native_id() noexcept;

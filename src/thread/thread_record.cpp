@@ -19,9 +19,39 @@ ThreadRecord::~ThreadRecord() {
 }
 
 void ThreadRecord::set_state(ThreadState state) noexcept {
-  // SYNC(thread-state): release here and acquire in state(), so that who sees Ended sees what the body did.
-  state_.store(static_cast<std::uint32_t>(state), std::memory_order_release);
-  futex_wake(state_, INT_MAX);
+  // SYNC(thread-state): so that who sees Ended sees what the body did.
+  state_.store(static_cast<std::uint32_t>(state), std::memory_order_seq_cst);
+  wake_waiters(state_);
+}
+
+void ThreadRecord::set_native_id(pid_t id) noexcept {
+  native_id_.store(static_cast<std::uint32_t>(id), std::memory_order_seq_cst);
+  wake_waiters(native_id_);
+}
+
+bool ThreadRecord::wait_for_change(std::atomic<std::uint32_t>& word, std::uint32_t expected, const Deadline& deadline) {
+  // SYNC(thread-waiting): sequentially consistent, here and in who changes the word: either that one sees the waiter or
+  // the waiter sees the change.
+  waiting_.fetch_add(1, std::memory_order_seq_cst);
+  const bool in_time = futex_wait(word, expected, deadline);
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  return in_time;
+}
+
+void ThreadRecord::wake_waiters(std::atomic<std::uint32_t>& word) noexcept {
+  if (waiting_.load(std::memory_order_seq_cst) != 0) futex_wake(word, INT_MAX);  // SYNC(thread-waiting)
+}
+
+// Waits for the system's thread, if nobody else does; whether nothing is left of it.
+bool ThreadRecord::reap(pthread_t thread) {
+  if (thread == 0 || claimed_.exchange(true, std::memory_order_acquire)) return false;
+  if (::pthread_join(thread, nullptr) != 0) {
+    // The two of them wait for each other. Not for ever, if the other one waits with a deadline.
+    claimed_.store(false, std::memory_order_release);
+    return false;
+  }
+  set_state(ThreadState::Gone);
+  return true;
 }
 
 bool ThreadRecord::join(const Deadline& deadline) {
@@ -31,23 +61,18 @@ bool ThreadRecord::join(const Deadline& deadline) {
     throw StateError("a thread that Tandem did not start cannot be joined");
   BlockingSection blocking;
   for (bool in_time = true;;) {
-    ThreadState seen = state();
+    const ThreadState seen = state();
     if (seen == ThreadState::Fresh) throw StateError("a thread cannot be joined before it is started");
     if (seen == ThreadState::Gone) return true;
-    if (seen != ThreadState::Running && fork_generation_ != registry.fork_generation()) return true;
     if (seen == ThreadState::Ended) {
-      auto expected = static_cast<std::uint32_t>(ThreadState::Ended);
-      if (state_.compare_exchange_strong(expected, static_cast<std::uint32_t>(ThreadState::Reaping))) {
-        // The thread has run the last of its own code, so this is short.
-        ::pthread_join(pthread_, nullptr);
-        set_state(ThreadState::Gone);
-        return true;
-      }
-      seen = static_cast<ThreadState>(expected);
-      if (seen == ThreadState::Gone) return true;
+      if (fork_generation_ != registry.fork_generation()) return true;
+      if (reap(pthread_)) return true;  // It has run the last of its own code, so this is short.
+    } else if (deadline.is_never()) {
+      // At once: to be woken by its end, and then wait once more for the system's thread, would take twice as long.
+      if (reap(created_.load(std::memory_order_acquire))) return true;  // SYNC(created)
     }
     if (!in_time) return false;
-    in_time = futex_wait(state_, static_cast<std::uint32_t>(seen), deadline);
+    in_time = wait_for_change(state_, static_cast<std::uint32_t>(seen), deadline);
   }
 }
 
@@ -57,7 +82,7 @@ std::optional<pid_t> ThreadRecord::native_id() {
     if (id != 0) return static_cast<pid_t>(id);
     if (!alive()) return std::nullopt;
     BlockingSection blocking;
-    static_cast<void>(futex_wait(native_id_, 0, Deadline::never()));
+    static_cast<void>(wait_for_change(native_id_, 0, Deadline::never()));
   }
 }
 

@@ -30,7 +30,6 @@ enum class ThreadState : std::uint32_t {
   Fresh,    ///< Not started.
   Running,  ///< Registered; the system's thread exists or is about to.
   Ended,    ///< The body and its thread_local objects are gone; the system's thread is about to be.
-  Reaping,  ///< One of those who join is waiting for the system's thread.
   Gone,     ///< Nothing is left of it.
 };
 
@@ -67,10 +66,21 @@ class ThreadRecord : public std::enable_shared_from_this<ThreadRecord> {
  private:
   friend class ThreadRegistry;
   void set_state(ThreadState state) noexcept;
+  void set_native_id(pid_t id) noexcept;
+  bool reap(pthread_t thread);
+  /// Sleeps while `word` is `expected`; as futex_wait().
+  bool wait_for_change(std::atomic<std::uint32_t>& word, std::uint32_t expected, const Deadline& deadline);
+  void wake_waiters(std::atomic<std::uint32_t>& word) noexcept;
 
   std::atomic<std::uint32_t> state_{static_cast<std::uint32_t>(ThreadState::Fresh)};
-  // SYNC(native-id): stored with release by the thread at its start, after pthread_ is written.
+  // SYNC(native-id): stored by the thread at its start, after pthread_ is written.
   std::atomic<std::uint32_t> native_id_{0};
+  // How many are in wait_for_change(): mostly none, and then nobody need be woken.
+  std::atomic<std::uint32_t> waiting_{0};
+  // One of those who join is waiting for the system's thread.
+  std::atomic<bool> claimed_{false};
+  // The thread as who started it knows it; 0 before that, and for a main thread. SYNC(created): stored with release.
+  std::atomic<pthread_t> created_{0};
   // Written by the thread at its start, before native_id_. It names nothing in a process that was forked later.
   pthread_t pthread_{};
   std::uint32_t fork_generation_ = 0;  // Written by start().

@@ -98,8 +98,12 @@ void ThreadRegistry::start(const ThreadRecordPtr& record, Prepare&& prepare) {
     record->set_state(ThreadState::Running);
   }
   // The registry keeps the record alive until the thread has ended.
-  const int error = start_native_thread(stack_bytes, &ThreadRegistry::run, record.get());
-  if (error == 0) return;
+  pthread_t thread{};
+  const int error = start_native_thread(stack_bytes, &ThreadRegistry::run, record.get(), &thread);
+  if (error == 0) {
+    record->created_.store(thread, std::memory_order_release);  // SYNC(created)
+    return;
+  }
   std::string name;
   {
     MutexGuard guard(mutex_);
@@ -129,8 +133,7 @@ void ThreadRegistry::enter(ThreadRecord& record) {
     record.pthread_known_ = true;
     set_native_thread_name(record.pthread_, record.name_);
   }
-  record.native_id_.store(static_cast<std::uint32_t>(current_native_id()), std::memory_order_release);
-  futex_wake(record.native_id_, INT_MAX);
+  record.set_native_id(current_native_id());
 }
 
 void ThreadRegistry::run_body(ThreadRecord& record) {
@@ -343,6 +346,7 @@ void ThreadRegistry::after_fork_in_child() {
   main_->daemon_ = false;
   main_->pthread_ = ::pthread_self();
   main_->pthread_known_ = true;
+  main_->created_.store(0, std::memory_order_relaxed);  // Its end is that of the process.
   main_->native_id_.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_release);
   main_->set_state(ThreadState::Running);
   t_record = main_.get();
