@@ -56,6 +56,7 @@ class FileActions {
   FileActions& operator=(const FileActions&) = delete;
 
   void place(int fd, int at) { check(::posix_spawn_file_actions_adddup2(&actions_, fd, at)); }
+  void close(int fd) { check(::posix_spawn_file_actions_addclose(&actions_, fd)); }
   void close_from(int first) { check(::posix_spawn_file_actions_addclosefrom_np(&actions_, first)); }
   const posix_spawn_file_actions_t* get() const noexcept { return &actions_; }
 
@@ -97,12 +98,15 @@ void sit_down(const std::string& value) {
     refuse(value, "that has no meaning");
   }
   const int end = kFirstArgumentPlace + static_cast<int>(arguments);
-  for (int fd = kArenaPlace; fd < end; ++fd)
-    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) refuse(value, "descriptor " + std::to_string(fd) + " is not open");
+  for (int fd = kArenaPlace; fd < end; ++fd) {
+    const bool open = ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+    if (fd == kSocketPlace && open) mine.socket = Fd(fd);
+    if (!open && (fd != kSocketPlace || mine.as == ExecutedAs::Server))
+      refuse(value, "descriptor " + std::to_string(fd) + " is not open");
+  }
   hold_lifeline(Fd(kLifelinePlace));
   TANDEM_KILL_POINT("process.child.lifeline");
   adopt_arena(kArenaPlace);
-  mine.socket = Fd(kSocketPlace);
   for (int fd = kFirstArgumentPlace; fd < end; ++fd) mine.arguments.emplace_back(fd);
   // Otherwise the system calls it "exe", after the link that was executed.
   ::prctl(PR_SET_NAME, program_invocation_short_name);
@@ -136,7 +140,10 @@ pid_t execute_this_program(const Execution& execution) {
   };
   place(arena_descriptor(), kArenaPlace);
   place(execution.lifeline_fd, kLifelinePlace);
-  place(execution.socket_fd, kSocketPlace);
+  if (execution.socket_fd >= 0)
+    place(execution.socket_fd, kSocketPlace);
+  else
+    actions.close(kSocketPlace);
   for (std::size_t i = 0; i < execution.arguments.size(); ++i)
     place(execution.arguments[i], kFirstArgumentPlace + static_cast<int>(i));
   if (execution.stderr_fd >= 0) place(execution.stderr_fd, STDERR_FILENO);

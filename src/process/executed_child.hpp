@@ -21,7 +21,7 @@ enum class ExecutedAs { Program, Server, Child };
 /// What an executed process was given.
 struct Seat {
   ExecutedAs as = ExecutedAs::Program;
-  Fd socket;                  // To the process that executed it.
+  Fd socket;                  // To the process that executed it, if there is one.
   ObjectId parcel;            // A child's.
   std::vector<Fd> arguments;  // Descriptors that are arguments of a child.
 };
@@ -32,7 +32,7 @@ struct Seat {
 struct Execution {
   ExecutedAs as = ExecutedAs::Child;
   int lifeline_fd = -1;
-  int socket_fd = -1;
+  int socket_fd = -1;  // A child need not have one.
   int stderr_fd = -1;
   ObjectId parcel;
   std::span<const int> arguments;

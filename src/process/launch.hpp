@@ -28,8 +28,8 @@ struct Launch {
 struct Launched {
   pid_t pid = 0;
   Fd pidfd;                // None: it has ended already and the watcher knows.
-  Fd channel;              // Closed by the child when it holds the parcel; none if it does.
-  SharedObjectPtr parcel;  // While there is a channel.
+  Fd channel;              // Closed by the child when it has its own copy of the parcel.
+  SharedObjectPtr parcel;  // Until then, or without a channel until it ends; none if the child holds it.
 };
 
 // Each throws what Process::start() does, and then no child is left.

@@ -5,6 +5,11 @@
 #include "process/launch.hpp"
 
 namespace tandem::detail {
+namespace {
+
+constexpr std::size_t kSmallParcelBytes = 64 * 1024;
+
+}  // namespace
 
 SharedObjectPtr make_launch_parcel(const Launch& launch, std::vector<int>& descriptors) {
   Encoder encoder(Encoder::Purpose::Arguments);
@@ -24,7 +29,9 @@ Launched launch_by_spawn(Launch& launch) {
   Launched launched;
   launched.parcel = make_launch_parcel(launch, descriptors);
   TANDEM_KILL_POINT("process.start.parcel");
-  SocketPair channel = make_socket_pair("a child process");
+  // A small one is kept until the child ends: to be told that it is no longer needed would cost more.
+  SocketPair channel;
+  if (parcel_bytes(*launched.parcel).second > kSmallParcelBytes) channel = make_socket_pair("a child process");
   Execution execution;
   execution.as = ExecutedAs::Child;
   execution.lifeline_fd = launch.lifeline_fd;

@@ -48,10 +48,11 @@ CodeAddress code_address_of(const void* code) {
 }
 
 void* find_code(const CodeAddress& address) {
-  const Module& module = find_module(address);
+  const bool in_program = address.in_program && address.build_id == program_module().build_id;
+  const Module& module = in_program ? program_module() : find_module(address);
   const std::uintptr_t here = module.base + address.offset;
   if (!module.has_code_at(here))
-    throw WireError(fmt::format("no code at offset {:#x} of {}", address.offset, module.path));
+    throw WireError(fmt::format("no code at offset {:#x} of {}", address.offset, address.module));
   return reinterpret_cast<void*>(here);
 }
 

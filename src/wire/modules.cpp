@@ -178,6 +178,20 @@ const std::vector<Module>& loaded_modules() {
   return fresh.release()->modules;
 }
 
+const Module& program_module() {
+  static const auto* const program = [] {
+    auto* const made = new Module;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* module) {
+          *static_cast<Module*>(module) = describe(*info, /*is_program=*/true);
+          return 1;  // It is the first one.
+        },
+        made);
+    return made;
+  }();
+  return *program;
+}
+
 std::string to_text(const BuildId& build_id) {
   std::string text;
   for (std::byte byte : build_id) fmt::format_to(std::back_inserter(text), "{:02x}", std::to_integer<unsigned>(byte));

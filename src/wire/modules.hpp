@@ -33,6 +33,9 @@ struct Module {
 /// The modules loaded now. The list stays valid for the life of the process; a later call may return another one.
 const std::vector<Module>& loaded_modules();
 
+/// The program itself, without its path: what nearly every callable belongs to, found without a look at the rest.
+const Module& program_module();
+
 std::string to_text(const BuildId& build_id);
 
 }  // namespace tandem::detail
