@@ -161,6 +161,7 @@ TEST_P(ProcessKillTest, AChildKilledAtAnyPointIsJoined) {
   points.push_back(GetParam() == Where::Spawn ? "process.child.lifeline" : "process.child.forked");
   if (GetParam() != Where::Fork)
     points.insert(points.end(), {"process.child.begun", "process.child.attached", "process.child.told"});
+  if (GetParam() == Where::ForkServer) points.insert(points.end(), {"process.spare.forked", "process.spare.ready"});
   Queue<int> queue;
   const Strays strays;
   for (const std::string& point : points) {

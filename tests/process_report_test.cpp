@@ -195,6 +195,28 @@ TEST_P(CrashReportTest, HandlerCanBeTurnedOff) {
   EXPECT_EQ(by_environment.crash_report().value().stack, "");
 }
 
+// Forked off a child, which has a handler and a record of its own.
+int crash_in_a_forked_grandchild(bool with_handler) {
+  ProcessOptions options;
+  options.crash_handler = with_handler;
+  Process grandchild(tandem::fork, options, [] { touch_nothing(); });
+  grandchild.start();
+  grandchild.join();
+  const CrashReport report = grandchild.crash_report().value();
+  if (report.signal != SIGSEGV) return 1;
+  if ((report.stack.find("touch_nothing") != std::string::npos) != with_handler) return 2;
+  std::abort();
+}
+
+TEST_P(CrashReportTest, AGrandchildsCrashIsNotedAsItsOwn) {
+  for (const bool with_handler : {true, false}) {
+    const CrashReport report = report_of(crash_in_a_forked_grandchild, with_handler);
+    EXPECT_EQ(report.signal, SIGABRT);
+    EXPECT_THAT(report.stack, HasSubstr("crash_in_a_forked_grandchild"));
+    EXPECT_THAT(report.stack, Not(HasSubstr("touch_nothing")));
+  }
+}
+
 void set_own_handler() {
   ::signal(SIGUSR1, SIG_DFL);
   ::signal(SIGABRT, [](int) { ::_exit(17); });

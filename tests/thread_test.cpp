@@ -4,12 +4,16 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <semaphore>
 #include <set>
 #include <system_error>
+#include <thread>
+#include <vector>
 
 #include "support/bodies.hpp"
 #include "support/thread_fixture.hpp"
@@ -189,6 +193,41 @@ TEST_F(ThreadTest, ManyThreadsMayJoinTheSameOne) {
   for (Thread& joiner : joiners) joiner.join();
   joined.join();
   EXPECT_EQ(returned, 10);
+}
+
+// The one waits for the other with a limit, so that there is an end to it.
+TEST_F(ThreadTest, TwoMayJoinEachOther) {
+  std::latch both_there(2);
+  std::optional<Thread> second;
+  Thread first([&] {
+    both_there.arrive_and_wait();
+    EXPECT_FALSE(second->join_for(std::chrono::milliseconds(30)));
+  });
+  second.emplace([&] {
+    both_there.arrive_and_wait();
+    first.join();
+    EXPECT_FALSE(first.is_alive());
+  });
+  first.start();
+  second->start();
+  second->join();
+}
+
+TEST_F(ThreadTest, ManyJoinWithAndWithoutALimit) {
+  for (int round = 0; round < 200; ++round) {
+    Thread joined(bodies::do_nothing);
+    std::vector<Thread> joiners;
+    for (int i = 0; i < 4; ++i)
+      joiners.emplace_back([&joined, i] {
+        if (i % 2 == 0)
+          joined.join();
+        else
+          while (!joined.join_for(std::chrono::microseconds(i))) std::this_thread::yield();
+      });
+    joined.start();
+    for (Thread& joiner : joiners) joiner.start();
+    for (Thread& joiner : joiners) joiner.join();
+  }
 }
 
 // THR-13

@@ -151,16 +151,16 @@ class ForkServer {
       if (made_now) {
         if (const int error = make_spare()) return error;
       }
+      const int error = send_message(spare_->socket.get(), &request, sizeof request, numbers);
+      const bool is_dead = error == EPIPE || error == ECONNRESET;
+      if (error != 0 && !is_dead) return error;
       const Spare called = *std::exchange(spare_, std::nullopt);
-      // From here on it is the client's child, whatever becomes of it.
+      if (is_dead && !made_now) continue;  // It was killed before anybody needed it.
+      // From here on it is the client's child, whatever becomes of it. (Dead already, it was killed as soon as it was
+      // made for this request.)
       numbers_[called.pid] = request.number;
-      const int error = send_message(called.socket.get(), &request, sizeof request, numbers);
-      if (error == 0) {
-        call(called);
-        return 0;
-      }
-      numbers_.erase(called.pid);  // It was killed before it was needed.
-      if (made_now) return error;
+      call(called);
+      return 0;
     }
   }
 
@@ -203,6 +203,7 @@ class ForkServer {
       renew_lifeline();
       TANDEM_KILL_POINT("process.spare.forked");
       rehearse_child();
+      TANDEM_KILL_POINT("process.spare.ready");
       StartRequest request;
       std::vector<Fd> descriptors;
       // The other end of the socket closes when the server is gone.
