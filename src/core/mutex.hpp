@@ -43,23 +43,35 @@ class TANDEM_SCOPED_CAPABILITY MutexGuard {
   Mutex& mutex_;
 };
 
-/// Waits on a Mutex that a MutexGuard holds. (std::condition_variable_any would too, with a second mutex behind it.)
+/// Waits on a Mutex that the caller holds, by a MutexGuard or a std::unique_lock. (std::condition_variable_any would
+/// too, with a second mutex behind it, on which whoever is woken may have to wait once more.)
 class ConditionVariable {
  public:
   void wait(Mutex& mutex) {
-    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    condition_.wait(lock);
-    lock.release();
+    Held held(mutex);
+    condition_.wait(held.lock);
   }
   template <class Rep, class Period>
   void wait_for(Mutex& mutex, std::chrono::duration<Rep, Period> timeout) {
-    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    condition_.wait_for(lock, timeout);
-    lock.release();
+    Held held(mutex);
+    condition_.wait_for(held.lock, timeout);
   }
+  void wait(std::unique_lock<Mutex>& lock) { wait(*lock.mutex()); }
+  template <class Clock, class Duration>
+  void wait_until(std::unique_lock<Mutex>& lock, std::chrono::time_point<Clock, Duration> at) {
+    Held held(*lock.mutex());
+    condition_.wait_until(held.lock, at);
+  }
+  void notify_one() noexcept { condition_.notify_one(); }
   void notify_all() noexcept { condition_.notify_all(); }
 
  private:
+  // The mutex as the C++ library knows it, which is held before and behind.
+  struct Held {
+    explicit Held(Mutex& mutex) : lock(mutex.mutex_, std::adopt_lock) {}
+    ~Held() { lock.release(); }
+    std::unique_lock<std::mutex> lock;
+  };
   std::condition_variable condition_;
 };
 
