@@ -104,7 +104,9 @@ struct StopListener {
 };
 
 std::stop_token listen_for_stop(const SharedObjectPtr& record) {
-  auto* const listener = new StopListener{record, {}};  // The thread's, which lives as long as the process.
+  // The thread's, which lives as long as the process. Known here too, for a leak checker that comes before it has begun.
+  static StopListener* listener = nullptr;
+  listener = new StopListener{record, {}};
   const std::stop_token token = listener->source.get_token();
   if (ChildRecord::of(*record).stop_requested.load(std::memory_order_acquire) != 0) {
     listener->source.request_stop();
