@@ -57,6 +57,10 @@ class ConditionVariable {
     condition_.wait_for(held.lock, timeout);
   }
   void wait(std::unique_lock<Mutex>& lock) { wait(*lock.mutex()); }
+  template <class Rep, class Period>
+  void wait_for(std::unique_lock<Mutex>& lock, std::chrono::duration<Rep, Period> timeout) {
+    wait_for(*lock.mutex(), timeout);
+  }
   template <class Clock, class Duration>
   void wait_until(std::unique_lock<Mutex>& lock, std::chrono::time_point<Clock, Duration> at) {
     Held held(*lock.mutex());
