@@ -104,7 +104,8 @@ struct StopListener {
 };
 
 std::stop_token listen_for_stop(const SharedObjectPtr& record) {
-  // The thread's, which lives as long as the process. Known here too, for a leak checker that comes before it has begun.
+  // The thread's, which lives as long as the process. Known here too, for a leak checker that comes before it has
+  // begun.
   static StopListener* listener = nullptr;
   listener = new StopListener{record, {}};
   const std::stop_token token = listener->source.get_token();
