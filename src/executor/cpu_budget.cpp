@@ -10,6 +10,7 @@
 #include "ipc/futex.hpp"
 #include "ipc/owner.hpp"
 #include "process/limits.hpp"
+#include "sync/aligned.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -27,13 +28,18 @@ BudgetOfProcess& budget_of_process() {
 
 }  // namespace
 
+CpuBudgetState& CpuBudgetState::of(const SharedObjectPtr& object) noexcept {
+  auto* const body = static_cast<std::byte*>(object->data());
+  return *reinterpret_cast<CpuBudgetState*>(body + aligned_distance(body, 0, alignof(CpuBudgetState)));
+}
+
 SharedObjectPtr cpu_budget_for_pool(std::size_t places) {
   BudgetOfProcess& mine = budget_of_process();
   MutexGuard guard(mine.mutex);
   if (mine.adopted) return mine.adopted;
   SharedObjectPtr budget = mine.shared.lock();
-  if (budget == nullptr) mine.shared = budget = make_plain(sizeof(CpuBudgetState));
-  CpuBudgetState& state = *static_cast<CpuBudgetState*>(budget->data());
+  if (budget == nullptr) mine.shared = budget = make_plain(CpuBudgetState::body_bytes());
+  CpuBudgetState& state = CpuBudgetState::of(budget);
   const std::size_t wanted = std::min(std::max(places, cpu_count()), CpuBudgetState::kMostPlaces);
   if (state.places.load() < wanted) state.places.store(static_cast<std::uint32_t>(wanted));
   return budget;

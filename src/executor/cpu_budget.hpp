@@ -28,6 +28,11 @@ struct CpuBudgetState {
   std::atomic<std::uint32_t> waiting;
   std::atomic<std::uint32_t> bell;
   std::array<Place, kMostPlaces> all;
+
+  // An object's body is aligned to less: so it is larger, and this lies somewhere in it, in each process at the same
+  // place.
+  static std::size_t body_bytes() noexcept { return sizeof(CpuBudgetState) + alignof(CpuBudgetState); }
+  static CpuBudgetState& of(const SharedObjectPtr& object) noexcept;
 };
 static_assert(sizeof(CpuBudgetState) == 64 * (CpuBudgetState::kMostPlaces + 1), "layout in shared memory");
 
@@ -52,7 +57,7 @@ class CpuToken final : public BlockingHooks {
   void after_wait() override;
 
  private:
-  CpuBudgetState& state() const noexcept { return *static_cast<CpuBudgetState*>(budget_->data()); }
+  CpuBudgetState& state() const noexcept { return CpuBudgetState::of(budget_); }
   void acquire();
   void release() noexcept;
   bool try_acquire() noexcept;

@@ -1,8 +1,11 @@
 #include <tandem/detail/remote_task.hpp>
 
 #include <cstring>
+#include <string>
 #include <unordered_map>
 #include <utility>
+
+#include <tandem/error.hpp>
 
 #include "core/check.hpp"
 #include "core/mutex.hpp"
@@ -122,6 +125,17 @@ EncoderLease::~EncoderLease() {
     mine.encoder.clear();
   }
   mine.in_use = false;
+}
+
+std::exception_ptr decoding_error() {
+  try {
+    throw;
+  } catch (const ExitRequest& request) {
+    return std::make_exception_ptr(
+        Error("decoding the result called tandem::exit(" + std::to_string(request.code()) + ")"));
+  } catch (...) {
+    return std::current_exception();
+  }
 }
 
 void encode_failure(Encoder& encoder, const std::exception_ptr& error) {

@@ -85,7 +85,7 @@ class RemoteCall final : public ResultState<R>, public RemoteTask {
         return outcome;
       }
     } catch (...) {
-      this->write_error(std::current_exception());
+      this->write_error(decoding_error());
       return FutureState::Outcome::Error;
     }
   }
@@ -218,7 +218,7 @@ class RemoteChunkCall final : public ResultState<LocalChunk<R, Item>>, public Re
       decode_chunk_result<R>(result, chunk_);
       return this->store(std::move(chunk_));
     } catch (...) {
-      this->write_error(std::current_exception());
+      this->write_error(decoding_error());
       return FutureState::Outcome::Error;
     }
   }

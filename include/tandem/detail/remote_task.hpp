@@ -98,6 +98,9 @@ class RemoteTask : public Task {
   std::atomic<bool> forgotten_{false};
 };
 
+/// Within a handler: what a result fails with that cannot be decoded. What asks to exit must not end who wants it.
+std::exception_ptr decoding_error();
+
 // Exceptions among other values.
 void encode_failure(Encoder& encoder, const std::exception_ptr& error);
 std::exception_ptr decode_failure(Decoder& decoder);
