@@ -86,18 +86,17 @@ bool CpuToken::try_acquire() noexcept {
 }
 
 void CpuToken::acquire() {
-  while (!try_acquire()) {
+  // The dead are looked for at once: their places are free.
+  while (!try_acquire() && !(free_places_of_dead() && try_acquire())) {
     const std::uint32_t ticket = state().bell.load();
     state().waiting.store(1);
-    if (try_acquire()) break;
+    if (try_acquire()) return;
     const auto begun = std::chrono::steady_clock::now();
     futex_wait(state().bell, ticket, Deadline::never());
-    // A round went by in which nobody gave up a place.
-    if (std::chrono::steady_clock::now() - begun < kLongestSleep / 2) continue;
-    // Who has a place and sleeps in something that is not Tandem's may be waiting for just this worker.
-    if (look_at_holders() && !try_acquire()) break;
+    // If a round goes by in which nobody gives up a place, who has one and sleeps in something that is not Tandem's may
+    // be waiting for just this worker.
+    if (std::chrono::steady_clock::now() - begun > kLongestSleep / 2 && a_holder_sleeps()) return;
   }
-  if (has_place_) return;
 }
 
 void CpuToken::release() noexcept {
@@ -108,19 +107,26 @@ void CpuToken::release() noexcept {
   futex_wake(state().bell, INT_MAX);
 }
 
-bool CpuToken::look_at_holders() {
-  bool one_sleeps = false;
+bool CpuToken::free_places_of_dead() {
+  bool found = false;
   const std::size_t count = state().places.load(std::memory_order_relaxed);
   for (std::size_t place = 0; place < count; ++place) {
     std::uint64_t holder = state().all[place].holder.load();
-    if (holder == 0) continue;
-    if (Owner(holder).process_is_dead()) {
-      state().all[place].holder.compare_exchange_strong(holder, 0);
-    } else if (const Owner::Numbers numbers = Owner(holder).numbers(); numbers.pid != 0) {
-      one_sleeps = one_sleeps || thread_sleeps(numbers.pid, numbers.tid);
-    }
+    if (holder == 0 || !Owner(holder).process_is_dead()) continue;
+    found = state().all[place].holder.compare_exchange_strong(holder, 0) || found;
   }
-  return one_sleeps;
+  return found;
+}
+
+bool CpuToken::a_holder_sleeps() {
+  const std::size_t count = state().places.load(std::memory_order_relaxed);
+  for (std::size_t place = 0; place < count; ++place) {
+    const std::uint64_t holder = state().all[place].holder.load();
+    if (holder == 0) continue;
+    const Owner::Numbers numbers = Owner(holder).numbers();
+    if (numbers.pid != 0 && thread_sleeps(numbers.pid, numbers.tid)) return true;
+  }
+  return false;
 }
 
 }  // namespace tandem::detail

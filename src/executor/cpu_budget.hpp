@@ -61,8 +61,10 @@ class CpuToken final : public BlockingHooks {
   void acquire();
   void release() noexcept;
   bool try_acquire() noexcept;
-  /// Frees the places of the dead. Whether one of the living sleeps, so that fewer run than may.
-  bool look_at_holders();
+  /// Whether there were any.
+  bool free_places_of_dead();
+  /// Whether fewer run than may, because one that has a place sleeps.
+  bool a_holder_sleeps();
 
   const SharedObjectPtr budget_;
   const std::uint64_t self_;

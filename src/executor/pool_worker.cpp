@@ -18,6 +18,8 @@ namespace {
 // How much work a worker is given ahead: more than a result and the next task need for their way, far less than anybody
 // notices.
 constexpr double kNanosecondsAhead = 200'000;
+// Nothing waits behind tasks that are longer: the way of a result is nothing beside them.
+constexpr double kLongTaskNanoseconds = std::chrono::nanoseconds(PoolWorker::kLongTask).count();
 // So that a few measurements that came out much too small do no harm.
 constexpr double kMostAhead = 512;
 
@@ -64,8 +66,9 @@ PoolWorker::PoolWorker(const Start& start)
 
 std::size_t PoolWorker::room() const noexcept {
   if (closed_ || (runs_alone_ && !in_flight_.empty())) return 0;
-  const double wanted = task_nanoseconds_ == 0 ? 1 : std::clamp(kNanosecondsAhead / task_nanoseconds_, 1.0, kMostAhead);
-  const auto most = static_cast<std::size_t>(wanted);
+  std::size_t most = 1;
+  if (task_nanoseconds_ > 0 && task_nanoseconds_ < kLongTaskNanoseconds)
+    most = static_cast<std::size_t>(std::clamp(kNanosecondsAhead / task_nanoseconds_, 2.0, kMostAhead));
   // Not one by one: what is sent together costs less.
   if (in_flight_.size() > most / 2) return 0;
   std::size_t room = most - in_flight_.size();

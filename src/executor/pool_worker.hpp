@@ -25,6 +25,8 @@ namespace tandem::detail {
 class PoolWorker {
  public:
   using Clock = std::chrono::steady_clock;
+  /// How long a worker may be silent before what waits behind its task is taken back for others.
+  static constexpr std::chrono::milliseconds kLongTask{5};
   struct Start {
     std::uint64_t id = 0;
     std::string name;

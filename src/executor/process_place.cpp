@@ -19,13 +19,13 @@
 namespace tandem::detail {
 namespace {
 
-// How long a worker may be silent before what waits behind its task is taken back for others.
-constexpr std::chrono::milliseconds kLongTask{5};
 // How often the pool's thread looks by itself whether all is well.
 constexpr std::chrono::seconds kLook{1};
 constexpr std::size_t kMostResults = 1024;
-// Workers that die one after the other before any of them is ready: what keeps them from it will not go away.
+// Workers that die one after the other before any of them is ready: what keeps them from it will not go away. Those
+// that were killed may have met somebody who kills one now and then.
 constexpr unsigned kMostFailedStarts = 10;
+constexpr unsigned kMostKilledStarts = 100;
 
 std::exception_ptr stop_error(const Task& task, Place::Why why) {
   if (why == Place::Why::Deadline)
@@ -89,42 +89,40 @@ PoolWorker* ProcessPlace::worker_with_room() {
   return found == workers_.end() ? nullptr : found->get();
 }
 
-PoolWorker& ProcessPlace::start_worker() {
+bool ProcessPlace::start_worker() {
   // The lowest number that is not in use: "parser-0" again for the one that takes its place.
   std::size_t number = 0;
   std::string name;
   do name = core_->name() + "-" + std::to_string(number++);
   while (
       std::any_of(workers_.begin(), workers_.end(), [&](const WorkerPtr& worker) { return worker->name() == name; }));
-  workers_.push_back(std::make_unique<PoolWorker>(
-      PoolWorker::Start{++last_worker_, name, core_->options(), results_, budget_, initializer_}));
-  return *workers_.back();
+  try {
+    workers_.push_back(std::make_unique<PoolWorker>(
+        PoolWorker::Start{++last_worker_, name, core_->options(), results_, budget_, initializer_}));
+  } catch (...) {
+    if (workers_.empty()) throw;
+    return false;  // Those that there are will do.
+  }
+  return true;
 }
 
 void ProcessPlace::fill() {
   if (closing_) return;
-  bool may_start = true;
-  for (;;) {
+  for (bool start_failed = false;;) {
     PoolWorker* chosen = free_worker();
-    const bool room_for_another = may_start && workers_.size() < limit_;
-    if (chosen == nullptr && room_for_another && core_->has_queued()) {
-      try {
-        chosen = &start_worker();
-      } catch (...) {
-        if (workers_.empty()) throw;
-        may_start = false;  // Those that there are will do.
-        continue;
-      }
-    }
     const bool is_free = chosen != nullptr;
     if (chosen == nullptr) chosen = worker_with_room();
-    if (chosen == nullptr && !room_for_another) return core_->call_for_more_work(false);
     if (chosen != nullptr && send_to(*chosen, is_free)) continue;
-    // Another one may have come by now, which its submitter left to this.
+    const bool may_start = !start_failed && workers_.size() < limit_;
+    if (!is_free && !may_start) return core_->call_for_more_work(false);
+    if (!is_free && core_->has_queued()) {
+      // Behind the others, which have work while this takes its time.
+      start_failed = !start_worker();
+      continue;
+    }
+    // Another task may have come by now, which its submitter left to this.
     core_->call_for_more_work(true);
     if (!core_->has_queued()) return;
-    // It wants a worker for itself.
-    if (chosen != nullptr && !is_free) return core_->call_for_more_work(false);
   }
 }
 
@@ -207,6 +205,7 @@ void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vecto
       case ResultHead::kWake:
         break;
       default:
+        failed_starts_ = 0;
         if (TaskPtr task = from->take_result(head)) told.push_back({std::move(task), head, &item, nullptr});
     }
   }
@@ -261,8 +260,9 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
   }
   if (!worker.was_ready() && broken_.empty()) {
     const CrashReport report = worker.report();
-    const bool by_initializer = initializer_ && report.signal != SIGKILL && report.signal != SIGTERM;
-    if (by_initializer || ++failed_starts_ >= kMostFailedStarts)
+    const bool was_killed = report.signal == SIGKILL || report.signal == SIGTERM;
+    const bool by_initializer = initializer_ && !was_killed;
+    if (by_initializer || ++failed_starts_ >= (was_killed ? kMostKilledStarts : kMostFailedStarts))
       broken_ = "the executor " + core_->name() + " has no workers: " + worker.name() +
                 (by_initializer ? " died in its initializer: " : " died before it was ready, as others before it: ") +
                 report.to_string();
@@ -282,8 +282,8 @@ ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
     if (!worker->is_idle()) idle = false;
     if (!worker->has_waiting() || !worker->is_open() || !others_can) continue;
     const Clock::duration silent = now - worker->heard();
-    if (silent < kLongTask) {
-      wait = std::min<Clock::duration>(wait, kLongTask - silent);
+    if (silent < PoolWorker::kLongTask) {
+      wait = std::min<Clock::duration>(wait, PoolWorker::kLongTask - silent);
     } else {
       worker->note_long_task();
       take_back(*worker);

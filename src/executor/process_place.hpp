@@ -75,7 +75,8 @@ class ProcessPlace final : public Place {
   PoolWorker* free_worker() TANDEM_REQUIRES(mutex_);
   PoolWorker* worker_with_room() TANDEM_REQUIRES(mutex_);
   PoolWorker* worker(std::uint64_t id) TANDEM_REQUIRES(mutex_);
-  PoolWorker& start_worker() TANDEM_REQUIRES(mutex_);
+  /// False if it cannot be started. Throws what Process::start() does if there is no other one.
+  bool start_worker() TANDEM_REQUIRES(mutex_);
   void take_back(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
   void terminate(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
   void wake() noexcept;
