@@ -158,7 +158,7 @@ TYPED_TEST(ExecutorMapTest, UnorderedResultsAndErrorsAreMixed) {
   EXPECT_EQ(errors, 10);
 }
 
-// POL-09: an input that throws at once, midway, or while another one is read.
+// POL-09, CRS-35: an input that throws at once, midway, or while another one is read.
 TYPED_TEST(ExecutorMapTest, InputThatThrowsIsThrownBehindWhatWasRead) {
   auto executor = this->make(2);
   for (const int bad : {0, 1, 7}) {

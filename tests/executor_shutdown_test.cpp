@@ -33,7 +33,7 @@ TYPED_TEST(ExecutorShutdownTest, NothingIsTakenAfterIt) {
   EXPECT_EQ(executor.counters().submitted, 1u);
 }
 
-// SHD-08, SHD-15: the workers are gone.
+// SHD-08, SHD-15, TMO-19: the workers are gone.
 TYPED_TEST(ExecutorShutdownTest, WorkersAreGoneAfterIt) {
   auto executor = this->make(3);
   executor.for_each(tasks::twice, std::vector<int>(100));
@@ -41,7 +41,7 @@ TYPED_TEST(ExecutorShutdownTest, WorkersAreGoneAfterIt) {
   EXPECT_THAT(executor.workers(), IsEmpty());
 }
 
-// SHD-09, SHD-10, SHD-16, SHD-27, TMO-16: leaving the scope runs what was submitted.
+// SHD-09, SHD-10, SHD-16, SHD-17, SHD-27, TMO-16: leaving the scope runs what was submitted.
 TYPED_TEST(ExecutorShutdownTest, DestructorRunsWhatWasSubmitted) {
   std::vector<Future<int>> futures;
   {
