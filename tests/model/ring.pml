@@ -6,6 +6,7 @@
    putter, but for those that came back; the end comes when nothing can come any more; everybody comes to it, whoever is
    killed where, also those who settle what a dead one left.
 
+   PAIR       there is no third process
    CAPACITY   items in a bounded queue; 0, unless given: no bound
    Wrong on purpose:
    IGNORES_FRONT      a slot whose number the front has not passed is claimed, if it is empty
@@ -578,10 +579,16 @@ leave:
   } unless { dead[me] }
 }
 
+#ifdef PAIR
+#define RUN_THIRD finished[2] = true
+#else
+#define RUN_THIRD run User(2)
+#endif
+
 /* close(), whose process dies before it has marked the end. */
 proctype Closer() {
   closed = true;
   atomic { sleeping = false; signal = (signal + 1) % 8; futex_wake_all() }
 }
 
-init { atomic { atomic { byte k; k = 0; do :: k < SLOTS -> slot[k].phase = Empty; slot[k].length = 1; k++ :: else -> break od }; run User(0); run User(1); run User(2); run Closer() } }
+init { atomic { atomic { byte k; k = 0; do :: k < SLOTS -> slot[k].phase = Empty; slot[k].length = 1; k++ :: else -> break od }; run User(0); run User(1); RUN_THIRD; run Closer() } }
