@@ -26,7 +26,7 @@ TYPED_TEST_SUITE(FutureTest, ExecutorPlaces, ExecutorPlaceNames);
 template <class Executor>
 struct Three {
   explicit Three(ExecutorOptions options) : executor(std::move(options)) {
-    failed = executor.submit(tasks::throw_out_of_range, "too far");
+    failed = executor.submit(tasks::throw_out_of_range, std::string("too far"));
     failed.wait();
     running = executor.submit(tasks::hold, begun, go, 7);
     begun.wait();
