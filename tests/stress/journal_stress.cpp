@@ -57,7 +57,8 @@ std::string work(int item) {
 /// The program: 0 when it has given all.
 template <class Executor>
 int program(const Journal& journal, int items) {
-  Executor executor(2);
+  // Workers that are forked see the ledger too.
+  Executor executor({.workers = 2, .start_method = StartMethod::Fork});
   int at = 0;
   for (const std::string& result : executor.map(journal, work, std::views::iota(0, items))) {
     if (result != expected(at)) ++ledger->wrong;
@@ -121,6 +122,10 @@ class JournalStress : public JournalFixture {
 
 TEST_F(JournalStress, AProgramOfThreadsIsKilledAndTakenUp) {
   kill_and_resume<ThreadExecutor>();
+}
+
+TEST_F(JournalStress, AProgramOfProcessesIsKilledAndTakenUp) {
+  kill_and_resume<ProcessExecutor>();
 }
 
 }  // namespace
