@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ struct ExecutorOptions {
   std::optional<std::chrono::nanoseconds> backlog_wait{};
   /// Of tasks that have no options of their own.
   TaskOptions task{};
+  /// A file that each task is written to as it runs: its worker, start, end and outcome, as Chrome trace JSON, which
+  /// Perfetto opens. Empty: the one that the environment variable TANDEM_TRACE names, or none.
+  std::filesystem::path trace{};
   /// Threads only, refused by processes: each task runs while holding this Gil, except where it waits.
   std::optional<Gil> gil{};
   /// What follows is for processes, and threads take no notice of it. How they are started; empty: start_method().

@@ -4,6 +4,7 @@
 #include <climits>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <tandem/cpu.hpp>
@@ -49,6 +50,13 @@ std::exception_ptr without_exit_request(std::exception_ptr error) {
   }
 }
 
+/// For traces.
+std::string_view name_of(FutureState::Outcome outcome) {
+  return outcome == FutureState::Outcome::Value   ? "done"
+         : outcome == FutureState::Outcome::Error ? "failed"
+                                                  : "cancelled";
+}
+
 void check_task(const TaskOptions& options) {
   if (options.deadline && *options.deadline <= std::chrono::nanoseconds::zero())
     throw std::invalid_argument("a task's deadline must be above zero");
@@ -69,6 +77,7 @@ ExecutorCore::ExecutorCore(ExecutorOptions options, std::unique_ptr<Place> place
     : id_(next_executor_id()),
       fork_generation_(ThreadRegistry::instance().fork_generation()),
       options_(checked(std::move(options), id_)),
+      trace_(TaskTrace::make(options_)),
       place_(std::move(place)) {}
 
 ExecutorCore::~ExecutorCore() {
@@ -323,6 +332,7 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
                                                                                : cancelled_;
   count.fetch_add(task.items(), std::memory_order_relaxed);
   if (task.options().deadline) clock_.forget(task);
+  if (trace_ != nullptr) trace_->ended(task, name_of(outcome), task.state().error());
   // The worker comes back at once: who waited for this result needs no other worker for the next task. Not if it may be
   // long in a callback.
   if (!task.state().has_continuations()) WorkerScope::free_of(task);
@@ -334,6 +344,7 @@ void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error
     if (task.options().deadline) clock_.forget(task);
     MutexGuard guard(mutex_);
     if (task.state().unstart()) {
+      if (trace_ != nullptr) trace_->ended(task, "retried", error);
       task.state().add_reference();
       queue_.push_back(task);
       queued_ += task.items();
@@ -355,6 +366,7 @@ void ExecutorCore::withdraw(Task& task) noexcept {
     cancelled_.fetch_add(task.items(), std::memory_order_relaxed);
   }
   wake_submitter();
+  if (trace_ != nullptr) trace_->ended(task, name_of(FutureState::Outcome::Cancelled), nullptr);
 }
 
 bool ExecutorCore::run_here(Task& task) noexcept {

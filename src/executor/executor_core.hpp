@@ -18,6 +18,7 @@
 #include "executor/place.hpp"
 #include "executor/task_clock.hpp"
 #include "executor/task_queue.hpp"
+#include "executor/task_trace.hpp"
 #include "ipc/futex.hpp"
 
 namespace tandem::detail {
@@ -71,6 +72,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void call_for_more_work(bool wanted) noexcept { growing_.store(wanted, std::memory_order_seq_cst); }
   bool has_queued();
   bool is_open() const noexcept { return open_.load(std::memory_order_seq_cst); }
+  /// Null if there is none. A place tells it where a task runs.
+  TaskTrace* trace() const noexcept { return trace_.get(); }
   /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
   void finished(Task& task, FutureState::Outcome outcome) noexcept;
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
@@ -124,6 +127,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   const std::uint64_t id_;
   const std::uint32_t fork_generation_;
   ExecutorOptions options_;
+  const std::unique_ptr<TaskTrace> trace_;
   const std::unique_ptr<Place> place_;
   TaskClock clock_;
 

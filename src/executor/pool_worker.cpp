@@ -136,6 +136,10 @@ TaskPtr PoolWorker::take_result(const ResultHead& head) {
   return task;
 }
 
+const Task* PoolWorker::task(const ResultHead& head) const noexcept {
+  return in_flight_.empty() || in_flight_.front().number != head.number ? nullptr : in_flight_.front().task.get();
+}
+
 std::vector<TaskPtr> PoolWorker::take_back() {
   std::atomic<std::uint64_t>& begun = WorkerRecord::of(record_).begun;
   round_ = (round_ + 1) & (~std::uint64_t{0} >> WorkerRecord::kNumberBits);

@@ -55,6 +55,8 @@ class PoolWorker {
   /// The task that a result is of, which is no longer in flight; null for one that was not sent. Learns how long tasks
   /// take.
   TaskPtr take_result(const ResultHead& head);
+  /// The same task, still in flight.
+  const Task* task(const ResultHead& head) const noexcept;
   /// Takes back what it has not begun, latest first.
   std::vector<TaskPtr> take_back();
   /// Whether others could run what waits behind the task that it runs.

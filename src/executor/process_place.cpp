@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -206,6 +208,7 @@ void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vecto
         break;
       default:
         failed_starts_ = 0;
+        note_result_in_trace(*from, head);
         if (TaskPtr task = from->take_result(head)) told.push_back({std::move(task), head, &item, nullptr});
     }
   }
@@ -254,6 +257,7 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
     // The others it had not begun: they cost nothing but time.
     for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
     log_line(LogLevel::Debug, "{} died while it ran {}", worker.name(), task->name());
+    if (task->state().running()) note_in_trace(worker, *task, worker.heard());
     core_->failed(*task, worker.death_of(*task));
   } else {
     for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
@@ -333,6 +337,18 @@ void ProcessPlace::closed() noexcept {
   wake();
 }
 
+void ProcessPlace::note_in_trace(const PoolWorker& worker, const Task& task, Clock::time_point since) const noexcept {
+  if (core_->trace() != nullptr) core_->trace()->ran(task, worker.name(), worker.child().pid().value_or(0), since);
+}
+
+void ProcessPlace::note_result_in_trace(const PoolWorker& worker, const ResultHead& head) const noexcept {
+  const Task* const task = core_->trace() != nullptr ? worker.task(head) : nullptr;
+  if (task == nullptr || !task->state().running()) return;
+  // A result can tell some seconds at the most. One that took longer did not wait behind another.
+  const bool tells_all = head.nanoseconds != std::numeric_limits<std::uint32_t>::max();
+  note_in_trace(worker, *task, tells_all ? Clock::now() - std::chrono::nanoseconds(head.nanoseconds) : worker.heard());
+}
+
 void ProcessPlace::terminate(PoolWorker& worker) {
   worker.terminate(core_->options().terminate_grace);
   wake();
@@ -351,6 +367,7 @@ void ProcessPlace::stop(Task& task, Why why) noexcept {
       // First of all it must begin no other one, which would die in the place of this one.
       std::vector<TaskPtr> waiting = worker.take_back();
       const bool is_begun = worker.has(task);
+      if (is_begun && task.state().running()) note_in_trace(worker, task, worker.heard());
       const bool again = why == Why::Deadline && task.attempts() <= task.options().retries;
       settle = (!again || !is_begun) && task.state().claim_running();
       for (const TaskPtr& other : waiting) core_->give_back(*other);

@@ -79,6 +79,8 @@ class ProcessPlace final : public Place {
   bool start_worker() TANDEM_REQUIRES(mutex_);
   void take_back(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
   void terminate(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
+  void note_in_trace(const PoolWorker& worker, const Task& task, Clock::time_point since) const noexcept;
+  void note_result_in_trace(const PoolWorker& worker, const ResultHead& head) const noexcept;
   void wake() noexcept;
 
   const std::optional<ParcelRef> initializer_;

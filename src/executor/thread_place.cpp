@@ -10,6 +10,16 @@
 #include "executor/executor_core.hpp"
 
 namespace tandem::detail {
+namespace {
+
+/// The calling thread is about to run it.
+void begin_in_trace(const ExecutorCore& core, const Task& task) {
+  if (core.trace() == nullptr) return;
+  const ThreadInfo self = current_thread();
+  core.trace()->begun(task, self.name(), self.native_id().value_or(0));
+}
+
+}  // namespace
 
 void ThreadPlace::open(std::shared_ptr<ExecutorCore> core) {
   core_ = core;
@@ -62,6 +72,7 @@ void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
   WorkerScope scope(*core);
   while (const TaskPtr task = core->next(Deadline::never(), &self.current)) {
     scope.busy_with(*task);
+    begin_in_trace(*core, *task);
     static_cast<LocalTask&>(*task).run(*core);
     WorkerScope::free_of(*task);
     forget_current(self);
@@ -83,6 +94,7 @@ void ThreadPlace::each_current(See see) const {
 }
 
 void ThreadPlace::run_here(Task& task) noexcept {
+  begin_in_trace(*WorkerScope::current(), task);
   static_cast<LocalTask&>(task).run(*WorkerScope::current());
 }
 

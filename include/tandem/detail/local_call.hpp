@@ -144,13 +144,15 @@ struct LocalCalls {
   /// `chunk` has the items, and room for the results.
   template <class R, class F, class Item>
   static auto* make_chunk(const Shared<F>& fn, Chunk<R, Item> chunk) {
-    return make(
+    auto* const call = make(
         [fn](const std::stop_token& stop, Chunk<R, Item> mine) {
           run_chunk<R>(*fn, mine.items, mine, stop);
           mine.items.clear();
           return mine;
         },
         std::move(chunk));
+    call->set_function(function_of(*fn));
+    return call;
   }
 };
 

@@ -53,6 +53,8 @@ class Task {
   // Written before it is submitted.
   void set_options(TaskOptions options) { own_options_ = std::make_unique<const TaskOptions>(std::move(options)); }
   void set_items(std::uint32_t items) noexcept { items_ = items; }
+  /// What it calls in the end, for its default name.
+  void set_function(const void* function) noexcept { function_ = function; }
 
  private:
   friend class ExecutorCore;
@@ -60,7 +62,7 @@ class Task {
   friend class TaskQueue;
 
   FutureState& state_;
-  const void* const function_;
+  const void* function_;
   std::unique_ptr<const TaskOptions> own_options_;
   const TaskOptions* options_ = nullptr;  // Set when it is submitted.
   // Guarded by the mutex of the core.
