@@ -75,6 +75,13 @@ class MapResults {
     while (std::optional<R> result = next()) all.push_back(std::move(*result));
     return all;
   }
+  /// How many results are still to come, failures among them, if the input knows its length.
+  [[nodiscard]] std::optional<std::size_t> left() const {
+    const std::size_t here = chunk_.values.size() - value_ + chunk_.failures.size() - failure_;
+    if (run_ == nullptr) return here;
+    const std::optional<std::size_t> there = run_->left();
+    return there ? std::optional(*there + here) : std::nullopt;
+  }
   /// Ends it here, as the destructor does.
   void close() {
     run_.reset();

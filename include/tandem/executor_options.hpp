@@ -98,6 +98,10 @@ struct WorkerInfo {
   pid_t pid = 0;
   pid_t native_id = 0;  ///< A thread's own number; a process's pid.
   std::string task{};   ///< What it runs now; empty if it waits for work.
+  /// CPU time that it has used so far, user and system.
+  std::chrono::nanoseconds cpu_time{};
+  /// Memory that is resident now: of its process, so for a thread that of all threads together.
+  std::uint64_t memory_bytes = 0;
 };
 
 /// How many items an executor has in which state; a call of submit() is one item. They add up at every moment:
@@ -110,6 +114,8 @@ struct ExecutorCounters {
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
   std::uint64_t retried = 0;  ///< Attempts beyond the first, of any of these.
+  /// Items done or failed for each second since the first was submitted.
+  double per_second = 0;
 };
 
 }  // namespace tandem

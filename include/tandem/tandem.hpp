@@ -26,6 +26,7 @@
 #include <tandem/lock.hpp>
 #include <tandem/log.hpp>
 #include <tandem/process.hpp>
+#include <tandem/progress.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/raw_value.hpp>
 #include <tandem/rlock.hpp>

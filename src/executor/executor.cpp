@@ -8,6 +8,7 @@
 #include "executor/executor_core.hpp"
 #include "executor/process_place.hpp"
 #include "executor/thread_place.hpp"
+#include "executor/worker_usage.hpp"
 
 namespace tandem {
 namespace detail {
@@ -87,7 +88,9 @@ ShutdownReport AnyExecutor::end(Backlog backlog, const detail::Deadline& deadlin
   return core().shutdown(backlog, deadline);
 }
 std::vector<WorkerInfo> AnyExecutor::workers() const {
-  return core().workers();
+  std::vector<WorkerInfo> all = core().workers();
+  for (WorkerInfo& worker : all) detail::add_usage(worker);
+  return all;
 }
 ExecutorCounters AnyExecutor::counters() const {
   return core().counters();

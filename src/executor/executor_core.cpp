@@ -153,6 +153,7 @@ void ExecutorCore::take_in() {
     first = latest;
     latest = before;
   }
+  if (submitted_ == 0 && first != nullptr) begun_ = std::chrono::steady_clock::now();
   while (first != nullptr) {
     Task* const task = first;
     first = task->next_;
@@ -479,6 +480,9 @@ ExecutorCounters ExecutorCore::counters() {
     counters.queued += counters.running - *begun;
     counters.running = *begun;
   }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begun_;
+  if (counters.submitted > 0 && time.count() > 0)
+    counters.per_second = static_cast<double>(counters.done + counters.failed) / time.count();
   return counters;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -144,6 +145,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   TaskQueue queue_ TANDEM_GUARDED_BY(mutex_);
   std::size_t waiting_ TANDEM_GUARDED_BY(mutex_) = 0;  // Workers that sleep.
   std::atomic<std::ptrdiff_t> free_workers_{0};        // Those that have no task; counted down under the mutex.
+  std::chrono::steady_clock::time_point begun_ TANDEM_GUARDED_BY(mutex_);  // When the first task was seen.
   std::uint64_t submitted_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t queued_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t retried_ TANDEM_GUARDED_BY(mutex_) = 0;

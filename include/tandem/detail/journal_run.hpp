@@ -144,6 +144,10 @@ class JournalRun final : public MapRun<R> {
     if (input_error_) std::rethrow_exception(std::exchange(input_error_, nullptr));
     return std::nullopt;
   }
+  std::optional<std::size_t> left() override {
+    const std::optional<std::size_t> unread = input_ended_ ? std::size_t{0} : input_.left();
+    return unread ? std::optional(*unread + in_flight_) : std::nullopt;
+  }
   void take_back(ChunkResult<R>) noexcept override {}
 
  private:

@@ -112,6 +112,8 @@ class MapRun {
   virtual ~MapRun() = default;
   /// Waits for the next task's results; empty at the end.
   virtual std::optional<ChunkResult<R>> next() = 0;
+  /// How many items the next calls of next() will give, if that is known.
+  virtual std::optional<std::size_t> left() = 0;
   /// Takes a result that was read to its end, for its memory.
   virtual void take_back(ChunkResult<R> result) noexcept = 0;
 };
@@ -152,6 +154,10 @@ class MapRunOf final : public MapRun<R> {
     fill();
     return static_cast<ChunkResult<R>&&>(chunk);
   }
+  std::optional<std::size_t> left() override {
+    const std::optional<std::size_t> unread = input_ended_ ? std::size_t{0} : input_.left();
+    return unread ? std::optional(*unread + items_in_flight_) : std::nullopt;
+  }
   void take_back(ChunkResult<R> result) noexcept override {
     result.failures.clear();
     if constexpr (!std::is_void_v<R>) result.values.clear();
@@ -189,7 +195,7 @@ class MapRunOf final : public MapRun<R> {
 
   void fill() {
     while (!input_ended_) {
-      const std::size_t wanted = sizer_.next(in_flight_.size(), items_in_flight_, left());
+      const std::size_t wanted = sizer_.next(in_flight_.size(), items_in_flight_, input_.left());
       if (wanted == 0) return;
       Chunk chunk;
       std::vector<Item> items = read(wanted);
@@ -224,7 +230,6 @@ class MapRunOf final : public MapRun<R> {
     }
     return items;
   }
-  std::optional<std::size_t> left() { return input_.left(); }
   void cancel_all() noexcept {
     input_ended_ = true;
     for (auto& [number, chunk] : in_flight_) static_cast<void>(chunk.future.stop());

@@ -1,0 +1,47 @@
+// What executors tell of what they use, in each place.
+#include <chrono>
+#include <ranges>
+
+#include <tandem/executor.hpp>
+
+#include "support/executor_places.hpp"
+
+namespace tandem::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+int spin_20_ms(int value) {
+  const auto until = std::chrono::steady_clock::now() + 20ms;
+  while (std::chrono::steady_clock::now() < until) continue;
+  return value;
+}
+
+template <class Place>
+class WorkerUsageTest : public ExecutorPlaceTest<Place> {};
+TYPED_TEST_SUITE(WorkerUsageTest, ExecutorPlaces, ExecutorPlaceNames);
+
+TYPED_TEST(WorkerUsageTest, WorkersTellTheirCpuTimeAndMemory) {
+  auto executor = this->make(1);
+  std::chrono::nanoseconds before{};
+  for (int round = 0; round < 2; ++round) {
+    executor.for_each(MapOptions{.chunk_size = 1}, spin_20_ms, std::views::iota(0, 10));
+    const std::vector<WorkerInfo> workers = executor.workers();
+    ASSERT_EQ(workers.size(), 1u);
+    // Others may have the core while it spins; ticks of the kernel are 10 ms.
+    EXPECT_GT(workers[0].cpu_time, before);
+    EXPECT_GT(workers[0].memory_bytes, 100'000u);
+    before = workers[0].cpu_time;
+  }
+}
+
+TYPED_TEST(WorkerUsageTest, CountersTellTheRate) {
+  auto executor = this->make(1);
+  EXPECT_EQ(executor.counters().per_second, 0);
+  executor.for_each(MapOptions{.chunk_size = 1}, spin_20_ms, std::views::iota(0, 5));
+  EXPECT_GT(executor.counters().per_second, 0);
+  EXPECT_LE(executor.counters().per_second, 50);
+}
+
+}  // namespace
+}  // namespace tandem::testing
