@@ -44,8 +44,8 @@ int spin(int value) {
 class TraceTest : public ReportFixture {
  protected:
   void SetUp() override {
-    file_ = "/tmp/tandem_test_trace_" + std::to_string(::getpid()) + "_" +
-            ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    static int number = 0;  // A name is not used again: the file of the last one is still open.
+    file_ = "/tmp/tandem_test_trace_" + std::to_string(::getpid()) + "_" + std::to_string(number++);
     if (opens_here()) static_cast<void>(detail::TraceFile::open(file_, true));
     ReportFixture::SetUp();
   }
