@@ -24,6 +24,7 @@ class Work {
 };
 
 std::unique_ptr<Work> sum_work();
+std::unique_ptr<Work> primes_work();
 std::unique_ptr<Work> words_work();
 std::unique_ptr<Work> sha256_work();
 std::unique_ptr<Work> wait_work();

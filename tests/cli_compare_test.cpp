@@ -130,6 +130,21 @@ TEST_F(CliCompareTest, TableShowsNoControlCharacters) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// primes
+
+TEST_F(CliCompareTest, PrimesAreCounted) {
+  for (const auto& [to, count] : std::map<std::string, std::string>{
+           {"0", "0"}, {"2", "0"}, {"3", "1"}, {"10", "4"}, {"1000", "168"}, {"1000000", "78498"}})
+    for (const std::size_t workers : {1, 2, 3})
+      EXPECT_EQ(result_of(compare_json({"primes", "--to", to}, workers)), count);
+}
+
+TEST_F(CliCompareTest, PrimesRefusesWhatIsNoNumber) {
+  EXPECT_EQ(run_tool({"compare", "primes", "--to", "1000000001"}).code, 2);
+  EXPECT_EQ(run_tool({"compare", "primes"}).code, 2);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // sum
 
 TEST_F(CliCompareTest, SumIsTheNotes) {

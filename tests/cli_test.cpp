@@ -62,7 +62,8 @@ TEST_F(CliTest, HelpsAtEveryLevel) {
 TEST_F(CliTest, ListsEveryWork) {
   const ToolRun run = run_tool({"compare", "--list"});
   EXPECT_EQ(run.code, 0);
-  for (const char* usage : {"sum --to N", "words FILE...", "sha256 FILE...", "wait --ms M --count K", "plugin LIB.so"})
+  for (const char* usage :
+       {"sum --to N", "primes --to N", "words FILE...", "sha256 FILE...", "wait --ms M --count K", "plugin LIB.so"})
     EXPECT_THAT(run.out, HasSubstr(usage));
 }
 

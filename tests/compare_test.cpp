@@ -100,8 +100,32 @@ TEST_F(CompareTest, RefusesWhatMakesNoSense) {
   EXPECT_THROW(compare(work, {.runs = 0}), std::invalid_argument);
   EXPECT_THROW(compare(work, {.where = {}}), std::invalid_argument);
   EXPECT_THROW(compare(work, {.workers = 5000}), std::invalid_argument);
-  const Workload greedy = workload("greedy", [](std::size_t) { return split_numbers(3); }, count_numbers, add_up);
-  EXPECT_THROW(compare(greedy, {.workers = 2}), std::logic_error);
+}
+
+TEST_F(CompareTest, MorePartsThanWorkersAreHandedOutByAPool) {
+  const Workload many = workload("many", [](std::size_t) { return split_numbers(10); }, count_numbers, add_up);
+  const Comparison found = compare(many, {.workers = 2, .runs = 1});
+  EXPECT_TRUE(found.agree);
+  for (const ComparisonRow& row : found.rows) {
+    EXPECT_EQ(row.result, "100") << to_string(row.where);
+    EXPECT_GT(row.wall_s.median, 0);
+    EXPECT_GT(row.peak_memory_bytes, 0u) << to_string(row.where);
+    EXPECT_GE(row.wall_s.median, row.start_s.median);
+  }
+}
+
+TEST_F(CompareTest, APartOfAPoolThatFailsIsNamed) {
+  const auto fails = [](const Numbers& numbers) {
+    if (numbers.first > 5) throw std::runtime_error("more than 5");
+    return 1;
+  };
+  const Workload many = workload("many", [](std::size_t) { return split_numbers(10); }, fails, add_up);
+  for (const Where where : {Where::Threads, Where::Processes}) try {
+      compare(many, {.workers = 2, .runs = 1, .where = {where}});
+      ADD_FAILURE() << "it did not fail";
+    } catch (const WorkerFailed& failed) {
+      EXPECT_THAT(failed.what(), ::testing::HasSubstr("more than 5"));
+    }
 }
 
 TEST_F(CompareTest, RunsEveryRowOnceARoundInARotatingOrder) {

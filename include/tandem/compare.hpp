@@ -41,7 +41,7 @@ class Workload {
   /// What the work is done on, as a reader wants to see it: "--to 100000000".
   const std::string& inputs() const noexcept { return inputs_; }
   void set_inputs(std::string inputs) { inputs_ = std::move(inputs); }
-  /// Cuts the work for a number of workers. Throws std::logic_error if that gives more parts than workers.
+  /// Cuts the work for a number of workers.
   std::unique_ptr<detail::SplitWork> split(std::size_t workers) const;
 
  private:
@@ -51,7 +51,9 @@ class Workload {
 };
 
 /// Describes work by three callables:
-///   split(std::size_t workers) -> std::vector<Task>      at most one task for each worker; called in this process
+///   split(std::size_t workers) -> std::vector<Task>      called in this process. One task for each worker, which then
+///                                                        has a thread or process; or more, which a pool of as many
+///                                                        workers hands out, the next one to whoever is free
 ///   part(const Task&) -> Result                          one worker's part; called wherever the work runs
 ///   combine(std::vector<Result>) -> std::string          the answer, from the results in the order of the tasks
 /// `part` must be a portable callable (a function, or a lambda without captures), Task and Result portable values. A

@@ -166,11 +166,7 @@ class Session {
 }  // namespace
 
 std::unique_ptr<detail::SplitWork> Workload::split(std::size_t workers) const {
-  std::unique_ptr<detail::SplitWork> work = split_(workers);
-  if (work->parts() > workers)
-    throw std::logic_error(
-        fmt::format("{}: split({}) gave {} tasks; at most one for each worker", name_, workers, work->parts()));
-  return work;
+  return split_(workers);
 }
 
 const ComparisonRow* Comparison::row(Where where) const noexcept {

@@ -5,9 +5,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <exception>
 #include <mutex>
 #include <sstream>
+#include <tandem/executor.hpp>
 #include <tandem/gil.hpp>
 #include <vector>
 
@@ -126,8 +129,25 @@ struct Run {
   double workers_cpu_s = 0;
 };
 
-double start_seconds(const SplitWork& work, std::int64_t started_ns) {
-  return work.parts() == 0 ? 0 : static_cast<double>(work.last_begun_ns() - started_ns) / 1e9;
+/// Until each worker was at work.
+double start_seconds(const SplitWork& work, std::size_t workers, std::int64_t started_ns) {
+  if (work.parts() == 0) return 0;
+  return static_cast<double>(work.begun_ns(std::min(workers, work.parts())) - started_ns) / 1e9;
+}
+
+/// Throws WorkerFailed for the first part that gave no report: its worker died.
+void check_failures(const SplitWork& work, Where where) {
+  for (std::size_t part = 0; part < work.parts(); ++part) {
+    if (!work.failure(part)) continue;
+    const std::string what = fmt::format("part {} of {} failed ({}): ", part + 1, work.parts(), to_string(where));
+    try {
+      std::rethrow_exception(work.failure(part));
+    } catch (const TaskCrashed& crash) {
+      throw WorkerFailed(what + crash.report().to_string(), crash.report());
+    } catch (const std::exception& error) {
+      throw WorkerFailed(what + error.what());
+    }
+  }
 }
 
 Run run_serial(const Workload& workload, PeakMemory* memory) {
@@ -142,6 +162,18 @@ Run run_threads(const Workload& workload, Where where, std::size_t workers, Peak
   Run run{workload.split(workers)};
   std::optional<Gil> gil;
   if (where == Where::Gil) gil.emplace();
+  if (run.work->parts() > workers) {
+    ThreadExecutor executor({.workers = workers, .name_prefix = "compare", .gil = gil});
+    const std::int64_t started_ns = steady_now_ns();
+    run.work->submit(executor);
+    run.work->take_submitted();
+    executor.shutdown();
+    if (memory != nullptr) memory->sample();
+    check_failures(*run.work, where);
+    check_results(*run.work, where);
+    run.start_s = start_seconds(*run.work, workers, started_ns);
+    return run;
+  }
   std::vector<Thread> threads;
   for (std::size_t part = 0; part < run.work->parts(); ++part)
     threads.push_back(run.work->thread(ThreadOptions{.name = worker_name(part), .daemon = false, .gil = gil}, part));
@@ -151,8 +183,43 @@ Run run_threads(const Workload& workload, Where where, std::size_t workers, Peak
   run.work->take_last_reports();
   if (memory != nullptr) memory->sample();
   check_results(*run.work, where);
-  run.start_s = start_seconds(*run.work, started_ns);
+  run.start_s = start_seconds(*run.work, workers, started_ns);
   return run;
+}
+
+/// More parts than workers: a pool hands them out.
+void run_pool(Run& run, std::size_t workers, const CompareOptions& options, std::uint64_t* memory_bytes) {
+  ProcessExecutor executor({.workers = workers,
+                            .name_prefix = "compare",
+                            .start_method = options.start_method,
+                            .terminate_grace = std::chrono::milliseconds(0)});
+  SplitWork& work = *run.work;
+  const std::int64_t started_ns = steady_now_ns();
+  work.submit(executor);
+  {
+    const std::stop_callback on_stop(options.stop, [&] {
+      work.stop_submitted();
+      executor.shutdown();
+    });
+    std::optional<PeakMemory> memory;
+    if (memory_bytes != nullptr) {
+      std::vector<pid_t> pids;
+      for (const WorkerInfo& worker : executor.workers()) pids.push_back(worker.pid);
+      memory.emplace(std::move(pids));
+    }
+    work.take_submitted();
+    if (memory) {
+      memory->sample();
+      *memory_bytes = memory->bytes();
+    }
+  }
+  throw_if_stopped(options.stop);
+  for (const WorkerInfo& worker : executor.workers())
+    run.workers_cpu_s += std::chrono::duration<double>(worker.cpu_time).count();
+  executor.shutdown();
+  check_failures(work, Where::Processes);
+  check_results(work, Where::Processes);
+  run.start_s = start_seconds(work, workers, started_ns);
 }
 
 /// Waits until every worker has said its result or cannot any more, and samples while they stand at the gate.
@@ -173,6 +240,10 @@ std::uint64_t sample_workers(SplitWork& work, const Workers& workers, const Gate
 Run run_processes(const Workload& workload, std::size_t count, const CompareOptions& options,
                   std::uint64_t* memory_bytes) {
   Run run{workload.split(count)};
+  if (run.work->parts() > count) {
+    run_pool(run, count, options, memory_bytes);
+    return run;
+  }
   Gate gate;
   if (memory_bytes != nullptr) gate.emplace();
   std::vector<Process> processes;
@@ -191,7 +262,7 @@ Run run_processes(const Workload& workload, std::size_t count, const CompareOpti
   throw_if_stopped(options.stop);
   run.work->take_last_reports();
   check_results(*run.work, Where::Processes, [&](std::size_t part) { return &workers[part]; });
-  run.start_s = start_seconds(*run.work, started_ns);
+  run.start_s = start_seconds(*run.work, count, started_ns);
   run.workers_cpu_s = workers.cpu_s();
   return run;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <tandem/executor.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/thread.hpp>
@@ -39,13 +40,23 @@ class SplitWork {
   /// Makes, but does not start, the worker that runs one part.
   virtual Thread thread(ThreadOptions options, std::size_t part) = 0;
   virtual Process process(ProcessOptions options, std::size_t part, const Gate& gate) = 0;
+  /// For more parts than workers: has a pool run each of them, the next one by the worker that is free.
+  virtual void submit(ThreadExecutor& executor) = 0;
+  virtual void submit(ProcessExecutor& executor) = 0;
+  /// Waits for all that were submitted, and takes their reports. What they failed with otherwise is in failure().
+  virtual void take_submitted() = 0;
+  /// Cancels all that were submitted, and ends those that run.
+  virtual void stop_submitted() noexcept = 0;
+  /// Null if a part has its report.
+  virtual std::exception_ptr failure(std::size_t part) const = 0;
+
   /// Takes one worker's report; false if none came in time.
   virtual bool take_report(std::chrono::milliseconds timeout) = 0;
   /// Takes what reports are left, once every worker has ended.
   virtual void take_last_reports() = 0;
 
-  /// When the body of the last worker that reported began.
-  virtual std::int64_t last_begun_ns() const = 0;
+  /// When the part began that was the `count`-th to begin.
+  virtual std::int64_t begun_ns(std::size_t count) const = 0;
   /// What went wrong in a part; empty if it has its result, or if its worker ended without a word.
   virtual const std::string& error(std::size_t part) const = 0;
   virtual bool has_result(std::size_t part) const = 0;
@@ -96,7 +107,11 @@ class TypedSplitWork final : public SplitWork {
   using Combine = std::function<std::string(std::vector<Result>)>;
 
   TypedSplitWork(Part part, std::vector<Task> tasks, Combine combine)
-      : part_(std::move(part)), tasks_(std::move(tasks)), combine_(std::move(combine)), reports_of_(tasks_.size()) {}
+      : part_(std::move(part)),
+        tasks_(std::move(tasks)),
+        combine_(std::move(combine)),
+        reports_of_(tasks_.size()),
+        failures_(tasks_.size()) {}
 
   std::size_t parts() const override { return tasks_.size(); }
   void run_here() override {
@@ -111,6 +126,22 @@ class TypedSplitWork final : public SplitWork {
     return Process(std::move(options), work_part<Part, Task, Result>, part_, tasks_[part], std::uint64_t{part}, queue_,
                    gate);
   }
+  void submit(ThreadExecutor& executor) override { submit_to(executor); }
+  void submit(ProcessExecutor& executor) override { submit_to(executor); }
+  void take_submitted() override {
+    for (std::size_t part = 0; part < submitted_.size(); ++part) {
+      try {
+        keep(submitted_[part].get());
+      } catch (...) {
+        failures_[part] = std::current_exception();
+      }
+    }
+  }
+  void stop_submitted() noexcept override {
+    for (const auto& future : submitted_) static_cast<void>(future.stop());
+  }
+  std::exception_ptr failure(std::size_t part) const override { return failures_[part]; }
+
   bool take_report(std::chrono::milliseconds timeout) override {
     std::optional<PartReport<Result>> report = queue_.get_for(timeout);
     if (report) keep(std::move(*report));
@@ -121,7 +152,12 @@ class TypedSplitWork final : public SplitWork {
     for (PartReport<Result>& report : queue_) keep(std::move(report));
   }
 
-  std::int64_t last_begun_ns() const override { return last_begun_ns_; }
+  std::int64_t begun_ns(std::size_t count) const override {
+    std::vector<std::int64_t> begun;
+    for (const PartReport<Result>& report : reports_of_) begun.push_back(report.begun_ns);
+    std::sort(begun.begin(), begun.end());
+    return begun.at(count - 1);
+  }
   const std::string& error(std::size_t part) const override { return reports_of_[part].error; }
   bool has_result(std::size_t part) const override { return reports_of_[part].result.has_value(); }
   std::string combine() override {
@@ -132,17 +168,21 @@ class TypedSplitWork final : public SplitWork {
   }
 
  private:
-  void keep(PartReport<Result> report) {
-    last_begun_ns_ = std::max(last_begun_ns_, report.begun_ns);
-    reports_of_.at(report.part) = std::move(report);
+  template <class Executor>
+  void submit_to(Executor& executor) {
+    for (std::size_t part = 0; part < tasks_.size(); ++part)
+      submitted_.push_back(
+          executor.submit(run_part<Part, Task, Result>, part_, tasks_[part], static_cast<std::uint64_t>(part)));
   }
+  void keep(PartReport<Result> report) { reports_of_.at(report.part) = std::move(report); }
 
   Part part_;
   std::vector<Task> tasks_;
   Combine combine_;
   Queue<PartReport<Result>> queue_;
   std::vector<PartReport<Result>> reports_of_;
-  std::int64_t last_begun_ns_ = 0;
+  std::vector<Future<PartReport<Result>>> submitted_;
+  std::vector<std::exception_ptr> failures_;
 };
 
 }  // namespace tandem::detail
