@@ -232,7 +232,7 @@ Detached add_up(Executor& executor, Future<int> first, Queue<std::string> result
   co_await executor.submit(tasks::nothing);
   results.put(std::to_string(held + second));
   try {
-    co_await executor.submit(tasks::throw_out_of_range, "awaited");
+    co_await executor.submit(tasks::throw_out_of_range, std::string("awaited"));
   } catch (const std::out_of_range& error) {
     results.put(error.what());
   }
