@@ -165,7 +165,7 @@ std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
     pid_t pid = 0;
     std::size_t pass = 0;
     std::string last;
-    for (std::string name; lines >> pid >> pass >> name;) {
+    for (std::string name; lines >> pid >> pass && std::getline(lines >> std::ws, name);) {
       std::atomic<std::size_t>& done = entry_of(names_in_table.emplace_back(name).c_str()).done;
       done = std::max(done.load(), pass + 1);
       if (pid == run.pid) last = name + ", pass " + std::to_string(pass);
