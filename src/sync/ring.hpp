@@ -13,7 +13,7 @@
 namespace tandem::detail {
 
 /// The calling thread's place among those who use one queue, kept from call to call.
-struct Seat {
+struct RingSeat {
   ObjectId queue;
   std::uint64_t owner = 0;
   RingState* state = nullptr;
@@ -40,7 +40,7 @@ void free_cargo(RingSlot& slot);
 /// The steps of the calling thread on one queue's ring. No step waits for another thread.
 class Ring {
  public:
-  explicit Ring(Seat& seat)
+  explicit Ring(RingSeat& seat)
       : state_(*seat.state), seat_(seat), me_(*seat.participant), base_(seat.base), index_(seat.index) {}
 
   RingState& operator*() const { return state_; }
@@ -207,7 +207,7 @@ class Ring {
   bool help_head(RingPosition head, SlotWord word);
 
   RingState& state_;
-  Seat& seat_;
+  RingSeat& seat_;
   Participant& me_;
   std::byte* const base_;
   const std::uint64_t index_;

@@ -76,12 +76,12 @@ Participant& participant_at(const RingState& state, std::uint64_t index) {
 
 // --- seats
 
-constinit thread_local std::array<Seat, kSeats> seats{};
+constinit thread_local std::array<RingSeat, kSeats> seats{};
 
 namespace {
 
-Seat new_seat(const SharedObject& queue, std::uint64_t except) {
-  Seat seat;
+RingSeat new_seat(const SharedObject& queue, std::uint64_t except) {
+  RingSeat seat;
   seat.queue = queue.id();
   seat.owner = Owner::self().word();
   seat.state = ring_state_of(queue);
@@ -96,12 +96,12 @@ Seat new_seat(const SharedObject& queue, std::uint64_t except) {
 
 }  // namespace
 
-Seat& take_seat(Seat& seat, const SharedObject& queue) {
-  seat = Seat{};
+RingSeat& take_ring_seat(RingSeat& seat, const SharedObject& queue) {
+  seat = RingSeat{};
   return seat = new_seat(queue, kNoParticipant);
 }
 
-Seat other_seat_at(const SharedObject& queue) {
+RingSeat other_seat_at(const SharedObject& queue) {
   return new_seat(queue, seat_at(queue).index);
 }
 

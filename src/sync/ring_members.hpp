@@ -14,24 +14,24 @@ namespace tandem::detail {
 
 /// The seats that the calling thread used last. One that is pushed out is found again in the queue.
 inline constexpr std::size_t kSeats = 16;
-extern constinit thread_local std::array<Seat, kSeats> seats;
-Seat& take_seat(Seat& seat, const SharedObject& queue);
+extern constinit thread_local std::array<RingSeat, kSeats> seats;
+RingSeat& take_ring_seat(RingSeat& seat, const SharedObject& queue);
 inline constexpr std::uint64_t kNoParticipant = ~std::uint64_t{0};
 
 /// The calling thread's seat at this queue; on its first call the thread becomes a participant. Throws
 /// std::system_error (EUSERS) if more threads use the queue than its slots can name.
-inline Seat& seat_at(const SharedObject& queue) {
+inline RingSeat& seat_at(const SharedObject& queue) {
   const ObjectId id = queue.id();
-  Seat& seat = seats[(id.offset >> 6) % kSeats];
+  RingSeat& seat = seats[(id.offset >> 6) % kSeats];
   // Generations are never used twice. A child that was forked has the parent's seats, which are not its own: it has
   // another owner.
   if (seat.queue.generation != id.generation || seat.owner != this_owner_cache) [[unlikely]]
-    return take_seat(seat, queue);
+    return take_ring_seat(seat, queue);
   return seat;
 }
 /// A second seat for the calling thread: for a call inside a call, by code that runs while an item is decoded, and for
 /// an item that is lent.
-Seat other_seat_at(const SharedObject& queue);
+RingSeat other_seat_at(const SharedObject& queue);
 
 /// A queue's lock: for what is rare. Who participates, growth, what the dead have left. Under it, and only then, the
 /// arena's lock is taken. Owner, for one scope.

@@ -274,7 +274,7 @@ bool put_large(const SharedObjectPtr& object, const EncodedItem& item, const Dea
 class Getting {
  public:
   explicit Getting(const SharedObjectPtr& object) : Getting(object_of(object), seat_at(object_of(object))) {}
-  explicit Getting(Seat& seat) : ring_(seat) {
+  explicit Getting(RingSeat& seat) : ring_(seat) {
     if (ring_.deaths_unseen()) settle(*ring_);
   }
   Getting(const Getting&) = delete;
@@ -355,7 +355,7 @@ class Getting {
   }
 
  private:
-  Getting(const SharedObject& object, Seat& seat)
+  Getting(const SharedObject& object, RingSeat& seat)
       : nested_(get(seat.participant->get_mark) != 0 ? std::optional(other_seat_at(object)) : std::nullopt),
         ring_(nested_ ? *nested_ : seat) {
     if (ring_.deaths_unseen()) settle(*ring_);
@@ -443,7 +443,7 @@ class Getting {
     if (front == Ring::Front::Item || front == Ring::Front::End) wake(ring_->items, 1);
   }
 
-  std::optional<Seat> nested_;  // By code that decodes an item of this queue.
+  std::optional<RingSeat> nested_;  // By code that decodes an item of this queue.
   Ring ring_;
   bool slept_ = false;
   bool lends_ = false;
@@ -510,7 +510,7 @@ std::size_t RingQueueCore::get_many(std::size_t max_items, const Deadline& deadl
 }
 
 LentItem RingQueueCore::lend(const Deadline& deadline, AtEnd at_end) {
-  Seat seat = other_seat_at(object_of(object_));
+  RingSeat seat = other_seat_at(object_of(object_));
   Getting getting(seat);
   RingSlot* slot = nullptr;
   LentItem item;
@@ -535,7 +535,7 @@ void LentItem::drop() {
   if (slot_ == nullptr) return;
   auto* const slot = static_cast<RingSlot*>(std::exchange(slot_, nullptr));
   view_ = {};
-  Seat seat;
+  RingSeat seat;
   seat.state = ring_state_of(*object_);
   seat.base = Arena::instance().base();
   seat.participant = &participant_at(*seat.state, participant_);
@@ -549,7 +549,7 @@ void LentItem::drop() {
 }
 
 void RingQueueCore::task_done() {
-  const Seat& seat = seat_at(object_of(object_));
+  const RingSeat& seat = seat_at(object_of(object_));
   RingState& state = *seat.state;
   Participant& me = *seat.participant;
   const auto count = [&me] { me.dones.fetch_add(1); };  // Also the barrier before the look at who waits.
