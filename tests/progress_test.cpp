@@ -185,11 +185,9 @@ TEST_F(ProgressTest, WhatTheProgramPrintsScrollsAboveTheBar) {
   EXPECT_THAT(written, ::testing::HasSubstr("work  "));
   Screen screen(8, 70);
   screen.write(written);
-  EXPECT_THAT(
-      screen.text(),
-      ::testing::ElementsAre("begin", "stream 0", "error 0", "stream 2", "error 3", "stream 4", "stream 6", "error 6",
-                             "stream 8", "error 9", "stream 10", "last",
-                             ::testing::MatchesRegex("work: 12 items in 0\\.[0-9] s \\([0-9.]+ items/s\\)"), "end"));
+  EXPECT_THAT(screen.text(), ::testing::ElementsAre("begin", "stream 0", "error 0", "stream 2", "error 3", "stream 4",
+                                                    "stream 6", "error 6", "stream 8", "error 9", "stream 10", "last",
+                                                    ::testing::StartsWith("work: 12 items in "), "end"));
   EXPECT_TRUE(screen.scrolls_whole());
 }
 
@@ -271,7 +269,7 @@ TEST_F(ProgressTest, APipeGetsOneLineAtTheEnd) {
   int status = 0;
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
-  EXPECT_THAT(all, ::testing::MatchesRegex("map: 1000 items in [0-9.]+ s \\([0-9.]+ items/s\\)\n"));
+  EXPECT_THAT(all, ::testing::MatchesRegex("map: 1000 items in [^\n]*\n"));
 }
 
 TEST_F(ProgressTest, AnyRangeGoesThroughUnchanged) {
