@@ -7,6 +7,7 @@
 #include <ranges>
 #include <stdexcept>
 
+#include "core/thread_sanitizer.hpp"
 #include "ipc/wait_source.hpp"
 #include "sync/queue_closing.hpp"
 #include "sync/ring.hpp"
@@ -261,6 +262,7 @@ bool put_large(const SharedObjectPtr& object, const EncodedItem& item, const Dea
   const Word& puts = putting.ring().me().puts;
   thread.guard_value.store(get(puts), std::memory_order_relaxed);
   thread.guard.store(arena_offset_of(&puts), std::memory_order_release);
+  passes_on(Arena::instance().base());
   putting.publish(at, 1);
   thread.pending_cargo.store(0, std::memory_order_release);
   thread.pending.store(0, std::memory_order_release);
@@ -421,6 +423,7 @@ class Getting {
   ItemView view_of(RingSlot& slot) const {
     const SlotWord word(get(slot.word));
     if (!word.is_large()) return {{slot.bytes(), ring_->plain_bytes != 0 ? ring_->plain_bytes : word.size()}};
+    comes_back(Arena::instance().base());
     const auto& cargo = Arena::instance().at<Cargo>(get(slot.cargo));
     return {{cargo.bytes(), cargo.size_bytes}};
   }
