@@ -10,10 +10,7 @@
 #endif
 
 #ifdef TANDEM_THREAD_SANITIZER
-extern "C" {
-void __tsan_acquire(void* address);
-void __tsan_release(void* address);
-}
+#include <sanitizer/tsan_interface.h>
 #endif
 
 namespace tandem::detail {

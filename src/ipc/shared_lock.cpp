@@ -4,18 +4,8 @@
 
 #include "core/check.hpp"
 #include "core/kill_point.hpp"
+#include "core/thread_sanitizer.hpp"
 #include "ipc/futex.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define TANDEM_THREAD_SANITIZER
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TANDEM_THREAD_SANITIZER
-#endif
-#endif
-#ifdef TANDEM_THREAD_SANITIZER
-#include <sanitizer/tsan_interface.h>
-#endif
 
 namespace tandem::detail {
 namespace {
@@ -30,17 +20,12 @@ void order_for_kill() {
 // The thread sanitizer sees one process. Memory that a thread frees here may be used and handed back by another
 // process, under locks that order it all; but to the sanitizer the two threads here that lock different locks have
 // nothing to do with each other. So it is told that a transaction comes behind all that ended before it.
-#ifdef TANDEM_THREAD_SANITIZER
 void order_begin(std::byte* base) {
-  __tsan_acquire(base);
+  comes_back(base);
 }
 void order_end(std::byte* base) {
-  __tsan_release(base);
+  passes_on(base);
 }
-#else
-void order_begin(std::byte*) {}
-void order_end(std::byte*) {}
-#endif
 
 /// Who holds it is through in less time than a sleep takes, unless it is off its core.
 int lock_mutex(pthread_mutex_t& mutex) {
