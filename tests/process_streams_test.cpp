@@ -226,9 +226,10 @@ TEST_P(ProcessDescriptorsTest, AChildHasTheSameFewHoweverManySiblingsRun) {
   }
   second.start();
   const std::vector<std::string> among = told.get();
-  EXPECT_EQ(alone.size(), among.size()) << ::testing::PrintToString(among);
-  // The standard three, the arena and the lifeline.
+  // The standard three, the arena and the lifeline. A forked one also has what the parent's other threads had open just
+  // then.
   if (GetParam() != Where::Fork) {
+    EXPECT_EQ(alone.size(), among.size()) << ::testing::PrintToString(among);
     EXPECT_THAT(among, SizeIs(5)) << ::testing::PrintToString(among);
   }
 }

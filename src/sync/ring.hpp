@@ -7,6 +7,7 @@
 #include <tandem/detail/shared_object.hpp>
 
 #include "core/kill_point.hpp"
+#include "core/thread_sanitizer.hpp"
 #include "sync/aligned.hpp"
 #include "sync/ring_layout.hpp"
 
@@ -141,6 +142,7 @@ class Ring {
 
   RingSlot& slot_at(RingPosition at) const { return slot_in(at.chunk(), at.place()); }
   RingSlot& slot_in(std::uint64_t chunk, std::uint64_t place) const {
+    if (chunk != 0) comes_back(base_);  // Another process may have made it of memory that this one wrote.
     return *reinterpret_cast<RingSlot*>(base_ + chunk_at(chunk) + place * state_.slot_bytes);
   }
   /// The offset of a chunk, or 0.
