@@ -36,9 +36,19 @@ class ForkServerTest : public LeakCheckedTest {
   }
 };
 
-// Waits until the server keeps a child ready, besides `others` that run.
-void await_spare(pid_t server, std::size_t others = 0) {
-  while (children_of(server).size() <= others) std::this_thread::yield();
+// The child that the server keeps ready, while no other runs. (One that has just ended may still be seen.)
+detail::Fd spare_of(pid_t server) {
+  for (;;) {
+    for (const pid_t pid : children_of(server)) {
+      try {
+        detail::Fd spare = detail::open_pidfd(pid);
+        if (!detail::has_ended(spare.get())) return spare;
+      } catch (const std::system_error&) {
+        // It is gone.
+      }
+    }
+    std::this_thread::yield();
+  }
 }
 
 int stop_and_return(std::stop_token stop, int code) {
@@ -103,21 +113,15 @@ TEST_F(ForkServerTest, ChildrenOfADeadOneGoWithTheirParent) {
   Queue<pid_t> pids;
   Process middle(
       +[](Queue<pid_t> p) {
-        Process child(
-            +[](Queue<pid_t> q) {
-              q.put(::getpid());
-              wait_for_ever();
-            },
-            p);
+        Process child(wait_for_ever);
         child.start();
         kill_server();
-        p.put(0);
+        p.put(child.pid().value());
         wait_for_ever();
       },
       pids);
   middle.start();
   const detail::Fd child = detail::open_pidfd(pids.get());
-  EXPECT_EQ(pids.get(), 0);
   EXPECT_FALSE(ends_within(child, std::chrono::seconds(0)));
   middle.kill();
   middle.join();
@@ -151,7 +155,7 @@ int start_refused(Queue<std::string> told) {
   ::setrlimit(RLIMIT_NPROC, &before);
   told.put(error_of_start());
   if (const auto server = server_pid()) {
-    await_spare(*server);
+    static_cast<void>(spare_of(*server));
     ::prlimit(*server, RLIMIT_NPROC, &none, nullptr);
     told.put(error_of_start());
     told.put(error_of_start());
@@ -199,12 +203,13 @@ TEST_F(ForkServerTest, HasNoDescriptorsOfItsChildren) {
     }
     return open;
   };
-  await_spare(server_pid().value());
+  static_cast<void>(spare_of(server_pid().value()));
   const std::size_t before = settled();
   Process running(bodies::wait_for_stop);
   running.start();
   EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
-  await_spare(server_pid().value(), /*others=*/1);
+  // The running one, and the next that is kept ready.
+  while (children_of(server_pid().value()).size() < 2) std::this_thread::yield();
   EXPECT_EQ(settled(), before);
 }
 
@@ -212,8 +217,7 @@ TEST_F(ForkServerTest, HasNoDescriptorsOfItsChildren) {
 TEST_F(ForkServerTest, AChildKeptReadyMayDie) {
   const pid_t server = server_pid().value();
   for (int round = 0; round < 3; ++round) {
-    await_spare(server);
-    const detail::Fd spare = detail::open_pidfd(children_of(server).at(0));
+    const detail::Fd spare = spare_of(server);
     detail::send_signal(spare.get(), SIGKILL);
     ASSERT_TRUE(ends_within(spare, std::chrono::seconds(10)));
     EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
@@ -223,8 +227,7 @@ TEST_F(ForkServerTest, AChildKeptReadyMayDie) {
 
 TEST_F(ForkServerTest, AChildKeptReadyGoesWithTheServer) {
   const pid_t server = server_pid().value();
-  await_spare(server);
-  const detail::Fd spare = detail::open_pidfd(children_of(server).at(0));
+  const detail::Fd spare = spare_of(server);
   kill_server();
   EXPECT_TRUE(ends_within(spare, std::chrono::seconds(10)));
 }
@@ -236,7 +239,7 @@ int report_folder_and_mask(Queue<std::string> told) {
 }
 
 TEST_F(ForkServerTest, AChildKeptReadyTakesOverWhatHasChangedSince) {
-  await_spare(server_pid().value());
+  static_cast<void>(spare_of(server_pid().value()));
   const std::filesystem::path before = std::filesystem::current_path();
   std::filesystem::current_path("/");
   const mode_t mask = ::umask(027);
