@@ -13,7 +13,6 @@
 
 #include "core/exception_text.hpp"
 #include "core/kill_point.hpp"
-#include "core/log.hpp"
 #include "executor/cpu_budget.hpp"
 #include "process/limits.hpp"
 #include "wire/exceptions.hpp"
@@ -256,7 +255,6 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
   if (Task* const task = worker.current()) {
     // The others it had not begun: they cost nothing but time.
     for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
-    log_line(LogLevel::Debug, "{} died while it ran {}", worker.name(), task->name());
     if (task->state().running()) note_in_trace(worker, *task, worker.heard());
     core_->failed(*task, worker.death_of(*task));
   } else {
@@ -404,12 +402,13 @@ std::vector<GivenUpTask> ProcessPlace::give_up() {
       take_back(*worker);
       Task* const task = worker->current();
       if (task == nullptr || !task->state().running()) continue;
-      given_up.push_back({task->name(), worker->name()});
+      given_up.push_back({{}, worker->name()});
       task->state().add_reference();
       running.emplace_back(task);
     }
   }
   for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
+  for (std::size_t at = 0; at < running.size(); ++at) given_up[at].name = running[at]->name();
   return given_up;
 }
 
@@ -423,13 +422,21 @@ std::optional<std::uint64_t> ProcessPlace::begun_items() const {
 
 std::vector<WorkerInfo> ProcessPlace::workers() const {
   std::vector<WorkerInfo> all;
-  MutexGuard guard(mutex_);
-  for (const WorkerPtr& worker : workers_) {
-    if (!worker->child().is_alive()) continue;
-    const pid_t pid = worker->child().pid().value_or(0);
-    const Task* const task = worker->current();
-    all.push_back({worker->name(), pid, pid, task != nullptr ? task->name() : std::string()});
+  std::vector<TaskPtr> running;
+  {
+    MutexGuard guard(mutex_);
+    for (const WorkerPtr& worker : workers_) {
+      if (!worker->child().is_alive()) continue;
+      const pid_t pid = worker->child().pid().value_or(0);
+      all.push_back({worker->name(), pid, pid, {}});
+      Task* const task = worker->current();
+      if (task != nullptr) task->state().add_reference();
+      running.emplace_back(task);
+    }
   }
+  // Without the mutex: finding the name of a function may take the time of many tasks.
+  for (std::size_t at = 0; at < all.size(); ++at)
+    if (running[at] != nullptr) all[at].task = running[at]->name();
   return all;
 }
 

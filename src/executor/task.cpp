@@ -1,14 +1,28 @@
 #include <tandem/detail/task.hpp>
 
+#include <unordered_map>
+
 #include "executor/executor_core.hpp"
 #include "executor/executors.hpp"
 #include "thread/body_name.hpp"
 
 namespace tandem::detail {
 
+namespace {
+
+// Finding it reads the program's symbols, which takes up to a second: a thread that asks does it once for each
+// function.
+const std::string& known_function_name(const void* function) {
+  static thread_local std::unordered_map<const void*, std::string> known;
+  const auto found = known.find(function);
+  return found != known.end() ? found->second : known.emplace(function, function_name(function)).first->second;
+}
+
+}  // namespace
+
 std::string Task::name() const {
   if (options_ != nullptr && !options_->name.empty()) return options_->name;
-  std::string name = function_ != nullptr ? function_name(function_) : class_name(callable_type());
+  std::string name = function_ != nullptr ? known_function_name(function_) : class_name(callable_type());
   return name.empty() ? "task" : name;
 }
 
