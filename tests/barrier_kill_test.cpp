@@ -117,19 +117,19 @@ void kill_everywhere(std::size_t at_least, std::int64_t parties, bool with_actio
     });
     while (barrier->waiting() != 1) std::this_thread::yield();
   };
-  bool came = false;
   make();
-  const auto points = testing::for_each_kill_point([&] { body(*barrier); },
-                                                   [&](const std::string& at) {
-                                                     came |= at == "barrier.entered" || at == "barrier.acting";
-                                                     if (!came) barrier->abort();
-                                                     waiter->join();
-                                                     barrier->reset();
-                                                     EXPECT_EQ(barrier->waiting(), 0U);
-                                                     barrier.reset();
-                                                     EXPECT_EQ(arena_usage().in_use_bytes, before);
-                                                     make();
-                                                   });
+  const auto points = testing::for_each_kill_point(
+      [&] { body(*barrier); },
+      [&](const std::string&) {
+        if (!testing::killed_had_passed("barrier.entered") && !testing::killed_had_passed("barrier.acting"))
+          barrier->abort();
+        waiter->join();
+        barrier->reset();
+        EXPECT_EQ(barrier->waiting(), 0U);
+        barrier.reset();
+        EXPECT_EQ(arena_usage().in_use_bytes, before);
+        make();
+      });
   EXPECT_GE(points.size(), at_least);
   barrier->abort();
   waiter->join();

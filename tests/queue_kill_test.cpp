@@ -144,7 +144,7 @@ TANDEM_QUEUE_TEST(QueueKillTest, PutOfAHandleKeepsItsObjectWithTheItem) {
 
 // A taker that dies gives its item back, up to the very end of its get().
 TANDEM_QUEUE_TEST(QueueKillTest, GetOfASmallItemGivesItBackUnlessItWasReturned) {
-  bool returned = false;
+  bool received = false;
   kill_everywhere<AnyQueue<int>>(
       5, queue_of_1_and_2<AnyQueue<int>>, [](AnyQueue<int> queue) { static_cast<void>(queue.get()); },
       [&](AnyQueue<int> queue, const std::string& at) {
@@ -155,12 +155,13 @@ TANDEM_QUEUE_TEST(QueueKillTest, GetOfASmallItemGivesItBackUnlessItWasReturned) 
         if (at == "queue.get.claimed" || at == "queue.get.received") {
           EXPECT_FALSE(taken);
         }
-        if (returned) {
-          EXPECT_TRUE(taken) << "given back although get() had returned";
+        if (at == "queue.get.received") {
+          received = true;
+        } else if (testing::killed_had_passed("queue.get.received")) {
+          EXPECT_TRUE(taken) << "given back although get() had taken it";
         }
-        returned |= at == "queue.get.received";  // The last point inside.
       });
-  EXPECT_TRUE(returned);
+  EXPECT_TRUE(received);
 }
 
 TANDEM_QUEUE_TEST(QueueKillTest, GetOfALargeItemGivesItBackUnlessItWasReturned) {
@@ -178,10 +179,10 @@ TANDEM_QUEUE_TEST(QueueKillTest, GetOfALargeItemGivesItBackUnlessItWasReturned) 
         const bool taken = items == std::vector<std::string>{"second"};
         std::ranges::sort(items);
         EXPECT_TRUE(taken || items == (std::vector<std::string>{kLarge, "second"})) << items.size() << " items";
-        if (committed) {
-          EXPECT_TRUE(taken);
+        if (taken) {
+          EXPECT_TRUE(testing::killed_had_passed("queue.get.received"));
+          committed = true;
         }
-        committed |= taken;
         if (at == "queue.get.claimed" || at == "queue.get.received") {
           EXPECT_FALSE(taken);
         }

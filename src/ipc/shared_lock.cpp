@@ -1,6 +1,8 @@
 #include "ipc/shared_lock.hpp"
 
 #include <cerrno>
+#include <chrono>
+#include <ctime>
 
 #include "core/check.hpp"
 #include "core/kill_point.hpp"
@@ -28,10 +30,22 @@ void order_end(std::byte* base) {
 }
 
 /// Who holds it is through in less time than a sleep takes, unless it is off its core.
+///
+/// Never pthread_mutex_lock(): if the one that an owner wakes is killed on its way, and the mutex is another's again by
+/// then, neither the kernel nor that owner knows that more are asleep. So all look again, as all sleepers here do.
 int lock_mutex(pthread_mutex_t& mutex) {
   int error = EBUSY;
   if (spin_briefly([&] { return (error = pthread_mutex_trylock(&mutex)) != EBUSY; })) return error;
-  return pthread_mutex_lock(&mutex);
+  do {
+    timespec until{};
+    TANDEM_CHECK(::clock_gettime(CLOCK_MONOTONIC, &until) == 0, errno, 0);
+    constexpr long kSecond = 1'000'000'000;
+    until.tv_nsec += std::chrono::nanoseconds(kLongestSleep).count();
+    until.tv_sec += until.tv_nsec / kSecond;
+    until.tv_nsec %= kSecond;
+    error = pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until);
+  } while (error == ETIMEDOUT);
+  return error;
 }
 
 void put(Word& word, std::uint64_t value) {

@@ -17,6 +17,7 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <sstream>
 #include <system_error>
 
@@ -62,6 +63,7 @@ struct PointsDone {
   std::atomic<std::size_t> passed{0};  // in this child
 };
 std::array<PointsDone, 256> points_done;
+std::set<std::string> passed_by_killed;  // by the child that for_each_kill_point killed last
 
 // No lock: the body may fork while another thread is in here.
 PointsDone& entry_of(const char* name) {
@@ -74,16 +76,17 @@ PointsDone& entry_of(const char* name) {
   std::abort();
 }
 
-// Reports each pass that is new, and dies at the last of those that are to be passed. So does a process that the body
-// forks, at passes of its own.
+// Reports each point and each pass that is new, and dies at the last of the new passes that are to be made. So does a
+// process that the body forks, at passes of its own.
 void die_at_new_pass(const char* name) {
   PointsDone& entry = entry_of(name);
   const std::size_t pass = entry.passed.fetch_add(1);
-  if (pass < entry.done) return;
+  const bool is_new = pass >= entry.done;
+  if (!is_new && pass > 0) return;
   char line[160];
   const int size = std::snprintf(line, sizeof line, "%d %zu %s\n", ::getpid(), pass, name);
   report(line, static_cast<std::size_t>(size));
-  if (passes_left.fetch_sub(1) == 1) die();
+  if (is_new && passes_left.fetch_sub(1) == 1) die();
 }
 
 // Runs `body` in a forked child with that hook; gives what the child reported.
@@ -165,10 +168,13 @@ std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
     pid_t pid = 0;
     std::size_t pass = 0;
     std::string last;
+    passed_by_killed.clear();
     for (std::string name; lines >> pid >> pass && std::getline(lines >> std::ws, name);) {
       std::atomic<std::size_t>& done = entry_of(names_in_table.emplace_back(name).c_str()).done;
       done = std::max(done.load(), pass + 1);
-      if (pid == run.pid) last = name + ", pass " + std::to_string(pass);
+      if (pid != run.pid) continue;
+      last = name + ", pass " + std::to_string(pass);
+      passed_by_killed.insert(name);
     }
     if (!run.killed || ::testing::Test::HasFatalFailure()) break;
     SCOPED_TRACE("killed at " + last);
@@ -176,6 +182,10 @@ std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
     after(killed_at.back());
   }
   return killed_at;
+}
+
+bool killed_had_passed(const std::string& name) {
+  return passed_by_killed.contains(name);
 }
 
 }  // namespace tandem::testing

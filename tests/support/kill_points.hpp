@@ -43,4 +43,8 @@ std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
                                              const std::function<void(const std::string& at)>& after,
                                              std::size_t step = 1);
 
+/// For `after`: whether the child that was killed had come to the point `name`, or died there. What earlier ones had
+/// come to says nothing about it, for runs differ.
+bool killed_had_passed(const std::string& name);
+
 }  // namespace tandem::testing
