@@ -146,20 +146,24 @@ TYPED_TEST(FutureTest, EmptyOneIsAnError) {
 // EXE-41, EXE-43, TMO-02: the callback sees what came of it. POL-06: and has run before who waits goes on.
 TYPED_TEST(FutureTest, CallbackSeesTheOutcomeBeforeWaitersGoOn) {
   Three<typename TestFixture::Executor> three(this->options(1));
-  std::mutex
-      mutex;  // The order is made by the task, maybe in another process, which the thread sanitizer does not see.
-  std::vector<std::string> seen;
+  // The order is made by the task, maybe in another process, which the thread sanitizer does not see: hence the mutex.
+  std::mutex mutex;
+  std::vector<std::string> outcomes;
   const auto note = [&](const std::string& outcome) {
     const std::lock_guard guard(mutex);
-    seen.push_back(outcome);
+    outcomes.push_back(outcome);
+  };
+  const auto seen = [&] {
+    const std::lock_guard guard(mutex);
+    return outcomes;
   };
   three.running.add_done_callback([&](const Future<int>& future) { note(std::to_string(future.get())); });
   three.pending.add_done_callback([&](const Future<int>& future) { note(future.to_string()); });
   EXPECT_TRUE(three.pending.cancel());
-  EXPECT_THAT(seen, ElementsAre("<Future(cancelled)>"));
+  EXPECT_THAT(seen(), ElementsAre("<Future(cancelled)>"));
   three.go.set();
   three.running.wait();
-  EXPECT_THAT(seen, ElementsAre("<Future(cancelled)>", "7"));
+  EXPECT_THAT(seen(), ElementsAre("<Future(cancelled)>", "7"));
 }
 
 // EXE-45, EXE-46, EXE-47
