@@ -78,9 +78,7 @@ double map_executor() {
   tandem::ThreadExecutor executor(kWorkers);
   executor.submit([] {}).get();
   const auto begin = Clock::now();
-  std::vector<std::uint64_t> results;
-  results.reserve(kItems);
-  for (const std::uint64_t result : executor.map(mix, input)) results.push_back(result);
+  const std::vector<std::uint64_t> results = executor.map(mix, input).to_vector();
   return seconds_since(begin) * 1e3;
 }
 

@@ -72,7 +72,13 @@ class MapResults {
   /// Reads all that is left. Throws the first failure.
   std::vector<R> to_vector() {
     std::vector<R> all;
-    while (std::optional<R> result = next()) all.push_back(std::move(*result));
+    if (run_ != nullptr) all.reserve(chunk_.values.size() - value_ + run_->left().value_or(0));
+    for (find(); value_ < run_end_; find()) {
+      const auto first = chunk_.values.begin() + static_cast<std::ptrdiff_t>(value_);
+      const auto last = chunk_.values.begin() + static_cast<std::ptrdiff_t>(run_end_);
+      all.insert(all.end(), std::make_move_iterator(first), std::make_move_iterator(last));
+      value_ = run_end_;
+    }
     return all;
   }
   /// How many results are still to come, failures among them, if the input knows its length.

@@ -1,6 +1,7 @@
 /// Items that are worked on together, as one task, and what became of each.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -50,23 +51,65 @@ struct LocalChunk : ChunkResult<R> {
   std::vector<Item> items;  ///< Argument tuples.
 };
 
+/// Decides how many items are run between two looks at the stop token: as many as take some microseconds, so that
+/// looking costs nothing and a stop is soon seen all the same.
+class LookInterval {
+ public:
+  std::size_t items() const noexcept { return items_; }
+  /// After that many.
+  void next() noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    items_ = now - last_ < kTime ? std::min(items_ * 2, kMost) : std::max<std::size_t>(items_ / 2, 1);
+    last_ = now;
+  }
+  std::chrono::steady_clock::time_point last() const noexcept { return last_; }
+
+ private:
+  static constexpr std::chrono::microseconds kTime{10};
+  static constexpr std::size_t kMost = 4096;
+  std::size_t items_ = 1;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// Calls `fn` for the items from `at` to `end`, and leaves `at` behind the last one that was called.
+template <class R, class F, class Item>
+void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size_t end, ChunkResult<R>& result) {
+  if constexpr (std::is_void_v<R>) {
+    for (; at < end; ++at) std::apply(fn, std::move(items[at]));
+  } else if constexpr (std::is_trivially_copyable_v<R> && std::is_default_constructible_v<R> &&
+                       !std::is_same_v<R, bool>) {
+    // In place: a loop without any state that it has to keep in memory.
+    const std::size_t before = result.values.size();
+    result.values.resize(before + (end - at));
+    R* value = result.values.data() + before;
+    try {
+      for (; at < end; ++at, ++value) *value = std::apply(fn, std::move(items[at]));
+    } catch (...) {
+      result.values.resize(static_cast<std::size_t>(value - result.values.data()));
+      throw;
+    }
+  } else {
+    for (; at < end; ++at) result.values.push_back(std::apply(fn, std::move(items[at])));
+  }
+}
+
 /// Calls `fn` for each item, until it is asked to stop. The failure of one does not stop the others.
 template <class R, class F, class Item>
 void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result, const std::stop_token& stop) {
-  const auto begun = std::chrono::steady_clock::now();
+  LookInterval interval;
+  const auto begun = interval.last();
   if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
-  for (std::size_t at = 0; at < items.size() && !stop.stop_requested(); ++at) {
-    try {
-      if constexpr (std::is_void_v<R>) {
-        std::apply(fn, std::move(items[at]));
-      } else {
-        result.values.push_back(std::apply(fn, std::move(items[at])));
+  for (std::size_t at = 0; at < items.size() && !stop.stop_requested(); interval.next()) {
+    const std::size_t end = std::min(items.size(), at + interval.items());
+    while (at < end) {
+      try {
+        run_items<R>(fn, items, at, end, result);
+      } catch (...) {
+        result.failures.push_back({at++, std::current_exception()});
       }
-    } catch (...) {
-      result.failures.push_back({at, std::current_exception()});
     }
   }
-  result.time = std::chrono::steady_clock::now() - begun;
+  result.time = interval.last() - begun;
 }
 
 }  // namespace tandem::detail
