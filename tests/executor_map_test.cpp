@@ -318,6 +318,22 @@ TYPED_TEST(ExecutorMapTest, ResultsOfAnyKind) {
   EXPECT_THAT(flags, ElementsAre(true, false, true, false));
 }
 
+/// Copied as bytes, and never assigned.
+struct Fixed {
+  const int value;
+};
+Fixed fixed(Fixed item) {
+  return {item.value + 1};
+}
+
+TEST(LocalMapTest, ItemsAndResultsNeedNoAssignment) {
+  ThreadExecutor executor(1);
+  const std::vector<Fixed> input = {{1}, {2}, {3}};
+  int total = 0;
+  for (const Fixed result : executor.map(fixed, input)) total += result.value;
+  EXPECT_EQ(total, 9);
+}
+
 // What was read before the shutdown still comes; then the reason why no more does.
 TYPED_TEST(ExecutorMapTest, ShutdownEndsAMapThatIsNotRead) {
   auto executor = this->make(1);

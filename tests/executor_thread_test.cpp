@@ -172,6 +172,29 @@ TEST_F(ExecutorThreadTest, EveryKindOfWaitWorksInAFullPool) {
   EXPECT_EQ(sum, 10 + 6 + 6 + 2);
 }
 
+// However quick the items before were: those that are not begun when the map is dropped are left out.
+TEST_F(ExecutorThreadTest, MapThatIsDroppedStopsAmongSlowItemsToo) {
+  constexpr int kSlow = 3000;
+  std::latch begun(1), go(1);
+  std::atomic<int> last{0};
+  ThreadExecutor executor(1);
+  auto results = executor.map(
+      MapOptions{.chunk_size = 10'000},
+      [&](int item) {
+        last = item;
+        if (item != kSlow) return item;
+        begun.count_down();
+        go.wait();
+        return item;
+      },
+      std::views::iota(0, 10'000));
+  begun.wait();
+  results.close();
+  go.count_down();
+  executor.shutdown();
+  EXPECT_LT(last, kSlow + 100);
+}
+
 TEST_F(ExecutorThreadTest, MapsWithinAMap) {
   ThreadExecutor executor(2);
   const auto row_sum = [&](int row) {

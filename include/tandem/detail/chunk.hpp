@@ -52,7 +52,7 @@ struct LocalChunk : ChunkResult<R> {
 };
 
 /// Decides how many items are run between two looks at the stop token: as many as take some microseconds, so that
-/// looking costs nothing and a stop is soon seen all the same.
+/// looking costs little and a stop is soon seen all the same.
 class LookInterval {
  public:
   std::size_t items() const noexcept { return items_; }
@@ -66,7 +66,8 @@ class LookInterval {
 
  private:
   static constexpr std::chrono::microseconds kTime{10};
-  static constexpr std::size_t kMost = 4096;
+  // Few: the items that come may take much longer than those before them.
+  static constexpr std::size_t kMost = 64;
   std::size_t items_ = 1;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
@@ -77,7 +78,7 @@ void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size
   if constexpr (std::is_void_v<R>) {
     for (; at < end; ++at) std::apply(fn, std::move(items[at]));
   } else if constexpr (std::is_trivially_copyable_v<R> && std::is_default_constructible_v<R> &&
-                       !std::is_same_v<R, bool>) {
+                       std::is_move_assignable_v<R> && !std::is_same_v<R, bool>) {
     // In place: a loop without any state that it has to keep in memory.
     const std::size_t before = result.values.size();
     result.values.resize(before + (end - at));

@@ -83,7 +83,12 @@ class ZippedInput {
       place += static_cast<std::ptrdiff_t>(many);
       read_ += many;
       return many == count;
+    } else {
+      return read_one_by_one(places, items, count, std::index_sequence<I...>());
     }
+  }
+  template <class Places, std::size_t... I>
+  bool read_one_by_one(Places& places, std::vector<Item>& items, std::size_t count, std::index_sequence<I...>) {
     for (; count > 0; --count) {
       // Not beyond the last item that is wanted: the next one of a generator may take its time.
       if (std::exchange(given_, false)) (static_cast<void>(++std::get<I>(places)), ...);
@@ -96,11 +101,12 @@ class ZippedInput {
   }
 
   /// One input that is an array of values that are copied as bytes.
-  static constexpr bool kPlainArray =
-      sizeof...(Views) == 1 && ((std::ranges::contiguous_range<Views> && std::ranges::sized_range<Views> &&
-                                 std::is_trivially_copyable_v<std::ranges::range_value_t<Views>> &&
-                                 std::is_default_constructible_v<std::ranges::range_value_t<Views>>) &&
-                                ...);
+  template <class View, class Value = std::ranges::range_value_t<View>>
+  static constexpr bool kPlainView =
+      std::ranges::contiguous_range<View> &&
+      std::sized_sentinel_for<std::ranges::sentinel_t<View>, std::ranges::iterator_t<View>> &&
+      std::is_trivially_copyable_v<Value> && std::is_default_constructible_v<Value> && std::is_copy_assignable_v<Value>;
+  static constexpr bool kPlainArray = sizeof...(Views) == 1 && (kPlainView<Views> && ...);
   std::tuple<Views...> views_;
   std::optional<std::tuple<std::ranges::iterator_t<Views>...>> places_;
   bool given_ = false;  // Whether the item at the places was read.
