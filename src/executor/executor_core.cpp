@@ -341,10 +341,10 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
 }
 
 void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error) noexcept {
-  if (!final_error && task.attempts() <= task.options().retries && !given_up_.load()) {
+  if (!final_error && task.attempts() <= task.options().retries) {
     if (task.options().deadline) clock_.forget(task);
     MutexGuard guard(mutex_);
-    if (task.state().unstart()) {
+    if (!given_up_.load() && task.state().unstart()) {
       if (trace_ != nullptr) trace_->ended(task, "retried", error);
       task.state().add_reference();
       queue_.push_back(task);
@@ -417,9 +417,10 @@ ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline)
   ShutdownReport report;
   report.cancelled = close(backlog);
   if (!given_up_.load() && !place_->join(deadline)) {
+    given_up_.store(true);  // Nothing comes back to be tried again from here on.
     report.cancelled += close(Backlog::Cancel);
-    given_up_.store(true);
     report.given_up = place_->give_up();
+    report.cancelled += close(Backlog::Cancel);  // What workers had and had not begun.
   }
   clock_.stop();
   return report;

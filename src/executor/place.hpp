@@ -45,7 +45,8 @@ class Place {
   virtual void stop(Task& task, Why why) noexcept = 0;
   /// Waits until every worker is gone, once the core is closed; false if the deadline passes.
   virtual bool join(const Deadline& deadline) = 0;
-  /// Behind a join() that took too long: stops all that is running, and says what that was.
+  /// Behind a join() that took too long: gives back what was taken and is not begun, begins nothing any more, stops all
+  /// that is running, and says what that was.
   virtual std::vector<GivenUpTask> give_up() = 0;
   /// How many items are being worked on, if a place takes more tasks than it begins; the others count as queued.
   virtual std::optional<std::uint64_t> begun_items() const { return std::nullopt; }

@@ -67,6 +67,11 @@ class PoolWorker {
   /// The task that it has begun; null if there is none.
   Task* current() const noexcept;
   bool has(const Task& task) const noexcept;
+  /// Calls `see` for all tasks that it was sent and that have no result yet.
+  template <class See>
+  void each_in_flight(See see) const {
+    for (const InFlight& in_flight : in_flight_) see(*in_flight.task);
+  }
   /// Gives it no more tasks; it leaves when it has run those that it has.
   void close() noexcept;
 

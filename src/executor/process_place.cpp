@@ -108,7 +108,7 @@ bool ProcessPlace::start_worker() {
 }
 
 void ProcessPlace::fill() {
-  if (closing_) return;
+  if (closing_ || given_up_) return;
   for (bool start_failed = false;;) {
     PoolWorker* chosen = free_worker();
     const bool is_free = chosen != nullptr;
@@ -199,6 +199,8 @@ void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vecto
       case ResultHead::kGone: {
         const auto place = std::find_if(workers_.begin(), workers_.end(),
                                         [&](const WorkerPtr& worker) { return worker.get() == from; });
+        // What it had not begun costs nothing but time.
+        take_back(**place);
         gone.push_back(std::move(*place));
         workers_.erase(place);
         break;
@@ -253,12 +255,8 @@ void ProcessPlace::tell(Told& told) noexcept {
 
 void ProcessPlace::bury(PoolWorker& worker) noexcept {
   if (Task* const task = worker.current()) {
-    // The others it had not begun: they cost nothing but time.
-    for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
     if (task->state().running()) note_in_trace(worker, *task, worker.heard());
     core_->failed(*task, worker.death_of(*task));
-  } else {
-    for (const TaskPtr& waiting : worker.take_back()) core_->give_back(*waiting);
   }
   if (!worker.was_ready() && broken_.empty()) {
     const CrashReport report = worker.report();
@@ -398,13 +396,17 @@ std::vector<GivenUpTask> ProcessPlace::give_up() {
   std::vector<TaskPtr> running;
   {
     MutexGuard guard(mutex_);
+    given_up_ = true;
     for (const WorkerPtr& worker : workers_) {
       take_back(*worker);
-      Task* const task = worker->current();
-      if (task == nullptr || !task->state().running()) continue;
-      given_up.push_back({{}, worker->name()});
-      task->state().add_reference();
-      running.emplace_back(task);
+      // One that is not ready may be in its initializer for ever.
+      if (!worker->was_ready()) terminate(*worker);
+      worker->each_in_flight([&](Task& task) {
+        if (!task.state().running()) return;
+        given_up.push_back({{}, worker->name()});
+        task.state().add_reference();
+        running.emplace_back(&task);
+      });
     }
   }
   for (const TaskPtr& task : running) stop(*task, Why::ShutDown);

@@ -92,7 +92,8 @@ class ProcessPlace final : public Place {
   mutable Mutex mutex_;
   std::vector<WorkerPtr> workers_ TANDEM_GUARDED_BY(mutex_);
   std::uint64_t last_worker_ TANDEM_GUARDED_BY(mutex_) = 0;
-  bool closing_ TANDEM_GUARDED_BY(mutex_) = false;  // The workers were told to leave.
+  bool closing_ TANDEM_GUARDED_BY(mutex_) = false;   // The workers were told to leave.
+  bool given_up_ TANDEM_GUARDED_BY(mutex_) = false;  // Nothing is handed out any more.
   std::optional<Thread> thread_ TANDEM_GUARDED_BY(mutex_);
   std::vector<TaskPtr> taken_ TANDEM_GUARDED_BY(mutex_);  // For fill().
 
