@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <set>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include <tandem/value.hpp>
 
 #include "process/pidfd.hpp"
+#include "support/at_kill_points.hpp"
 #include "support/executor_places.hpp"
 #include "support/process_fixture.hpp"
 #include "support/sanitizers.hpp"
@@ -38,6 +41,10 @@ int run_for_ever_without_sigterm(Value<int> pid) {
 }
 int use_cpu_for_ever() {
   for (volatile unsigned round = 0;;) round = round + 1;
+}
+
+void wait_for(Event event) {
+  event.wait();
 }
 
 pid_t once_set(Value<int>& pid) {
@@ -99,6 +106,25 @@ TEST_F(ProcessExecutorLimitsTest, StoppingOneTaskHarmsNoOther) {
   }
   EXPECT_GE(kept, 3000 - 60);
   EXPECT_GE(calls.get(), kept);
+}
+
+// The time until it is begun does not count.
+TEST_F(ProcessExecutorLimitsTest, DeadlineCountsFromTheStart) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "needs a build with kill points";
+  std::atomic<bool> too_early{false};
+  AtKillPoints watch([&](std::string_view name) {
+    if (name == "pool.deadline_later") too_early = true;
+  });
+  Event go;
+  ProcessExecutor executor(ExecutorOptions{.workers = 1}, wait_for, go);
+  const Future<int> future = executor.submit(TaskOptions{.deadline = 100ms}, run_for_ever, Value<int>(0));
+  while (!too_early && !future.done()) std::this_thread::yield();
+  EXPECT_FALSE(future.done());
+  const auto begun = std::chrono::steady_clock::now();
+  go.set();
+  EXPECT_THROW(future.get(), DeadlineExceeded);
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, 100ms);
+  executor.shutdown();
 }
 
 int too_slow_at_first(Value<int> attempts) {

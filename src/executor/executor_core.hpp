@@ -75,6 +75,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   bool is_open() const noexcept { return open_.load(std::memory_order_seq_cst); }
   /// Null if there is none. A place tells it where a task runs.
   TaskTrace* trace() const noexcept { return trace_.get(); }
+  /// The deadline of a task that has been handed out, but not been run for so long: it is looked at again after `time`.
+  void watch_again(Task& task, std::chrono::nanoseconds time) { clock_.watch(*this, task, time); }
   /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
   void finished(Task& task, FutureState::Outcome outcome) noexcept;
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:

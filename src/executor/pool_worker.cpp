@@ -90,6 +90,7 @@ void PoolWorker::send(std::vector<TaskPtr>& tasks) {
   const TaskOptions& options = tasks.front()->options();
   TaskBatch batch{
       round_, last_number_ + 1, options.memory_limit_bytes.value_or(0), 0, 0, static_cast<std::uint32_t>(tasks.size())};
+  if (options.deadline) batch.has_deadline = 1;
   if (options.cpu_time_limit) batch.cpu_time_limit_ns = static_cast<std::uint64_t>(options.cpu_time_limit->count());
   message_.clear();
   append(message_, batch);
@@ -164,6 +165,12 @@ Task* PoolWorker::current() const noexcept {
   if (in_flight_.empty()) return nullptr;
   const std::uint64_t begun = WorkerRecord::number_of(WorkerRecord::of(record_).begun.load());
   return in_flight_.front().number <= begun ? in_flight_.front().task.get() : nullptr;
+}
+
+std::optional<PoolWorker::Clock::time_point> PoolWorker::started() const noexcept {
+  if (current() == nullptr) return std::nullopt;
+  const std::int64_t at = WorkerRecord::of(record_).started_ns.load();
+  return at == 0 ? std::nullopt : std::optional(Clock::time_point(std::chrono::nanoseconds(at)));
 }
 
 bool PoolWorker::has(const Task& task) const noexcept {

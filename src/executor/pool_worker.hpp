@@ -66,6 +66,8 @@ class PoolWorker {
   void note_long_task() noexcept;
   /// The task that it has begun; null if there is none.
   Task* current() const noexcept;
+  /// Since when it runs a task with a deadline; empty while that waits for the worker to begin it.
+  std::optional<Clock::time_point> started() const noexcept;
   bool has(const Task& task) const noexcept;
   /// Calls `see` for all tasks that it was sent and that have no result yet.
   template <class See>

@@ -23,6 +23,8 @@ namespace {
 // How often the pool's thread looks by itself whether all is well.
 constexpr std::chrono::seconds kLook{1};
 constexpr std::size_t kMostResults = 1024;
+// How soon it is looked again whether a task with a deadline has begun, at the earliest.
+constexpr std::chrono::milliseconds kStartLook{100};
 // Workers that die one after the other before any of them is ready: what keeps them from it will not go away. Those
 // that were killed may have met somebody who kills one now and then.
 constexpr unsigned kMostFailedStarts = 10;
@@ -350,6 +352,12 @@ void ProcessPlace::terminate(PoolWorker& worker) {
   wake();
 }
 
+ProcessPlace::Clock::duration ProcessPlace::time_left(const Task& task, const PoolWorker& worker) const {
+  const std::chrono::nanoseconds deadline = *task.options().deadline;
+  const std::optional<Clock::time_point> started = worker.started();
+  return started ? deadline - (Clock::now() - *started) : std::max<Clock::duration>(deadline, kStartLook);
+}
+
 void ProcessPlace::stop(Task& task, Why why) noexcept {
   bool settle = false;
   {
@@ -357,7 +365,13 @@ void ProcessPlace::stop(Task& task, Why why) noexcept {
     const auto found =
         std::find_if(workers_.begin(), workers_.end(), [&](const WorkerPtr& worker) { return worker->has(task); });
     if (found == workers_.end()) {
-      settle = task.state().claim_running();  // On its way from one worker to another.
+      // It has ended, and the pool's thread is about to say how.
+      settle = why != Why::Deadline && task.state().claim_running();
+    } else if (const Clock::duration left = why == Why::Deadline ? time_left(task, **found) : Clock::duration::zero();
+               left > Clock::duration::zero()) {
+      // The time counts from its start, and the worker took some to come to it.
+      core_->watch_again(task, left);
+      TANDEM_KILL_POINT("pool.deadline_later");
     } else {
       PoolWorker& worker = **found;
       // First of all it must begin no other one, which would die in the place of this one.

@@ -78,6 +78,8 @@ class ProcessPlace final : public Place {
   /// False if it cannot be started. Throws what Process::start() does if there is no other one.
   bool start_worker() TANDEM_REQUIRES(mutex_);
   void take_back(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
+  /// How long a task with a deadline may still run; zero or less if that is over.
+  Clock::duration time_left(const Task& task, const PoolWorker& worker) const TANDEM_REQUIRES(mutex_);
   void terminate(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
   void note_in_trace(const PoolWorker& worker, const Task& task, Clock::time_point since) const noexcept;
   void note_result_in_trace(const PoolWorker& worker, const ResultHead& head) const noexcept;

@@ -67,6 +67,8 @@ class Worker {
       } else {
         arguments = reader.bytes(head.size_bytes);
       }
+      // SYNC(task-begun): what the task before has left is gone when the pool sees that this one is begun.
+      if (batch.has_deadline != 0) record_.started_ns.store(0, std::memory_order_relaxed);
       if (begin(batch.round, batch.first_number + at)) run_task(batch, batch.first_number + at, head, arguments, id);
     }
     return !has_grown();
@@ -104,6 +106,8 @@ class Worker {
   void run_task(const TaskBatch& batch, std::uint64_t number, const TaskHead& head,
                 std::span<const std::byte> arguments, const std::optional<ObjectId>& in_parcel) {
     token_.install();
+    if (batch.has_deadline != 0)
+      record_.started_ns.store(Clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
     out_.clear();
     ResultHead::Kind kind = ResultHead::kValue;
     std::exception_ptr error;

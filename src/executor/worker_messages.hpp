@@ -53,12 +53,15 @@ struct WorkerRecord {
   std::atomic<std::uint64_t> begun;
   /// 1: the worker was ended because a task used up its CPU time.
   std::atomic<std::uint32_t> cpu_time_over;
+  /// When the task that it began last began to run, on the steady clock; 0: it waits for a CPU. Only kept for tasks
+  /// with a deadline.
+  std::atomic<std::int64_t> started_ns;
 
   static WorkerRecord& of(const SharedObjectPtr& object) noexcept {
     return *static_cast<WorkerRecord*>(object->data());
   }
 };
-static_assert(sizeof(WorkerRecord) == 16, "layout in shared memory");
+static_assert(sizeof(WorkerRecord) == 24, "layout in shared memory");
 
 /// Tasks for one worker: a TaskBatch, the definitions of numbers of code that it has not seen, the tasks.
 struct TaskBatch {
@@ -68,6 +71,7 @@ struct TaskBatch {
   std::uint64_t cpu_time_limit_ns = 0;
   std::uint32_t definitions = 0;
   std::uint32_t tasks = 0;
+  std::uint64_t has_deadline = 0;  ///< 1: the start of its one task is to be noted.
 };
 struct CodeDefinition {
   CodeNumber number = kNoCode;
