@@ -268,6 +268,7 @@ TEST_F(LimitTest, WarmBlockIsReusedAlthoughTheLimitIsReached) {
   limit_to(0);
   arena_.allocate(owners_[0], 40 * kMiB);
   fill({40 * kMiB, 7}, 0);
+  EXPECT_LE(arena_usage().resident_bytes, limit_);  // No other pages than before.
   arena_.free(owners_[0]);
 }
 
