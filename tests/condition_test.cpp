@@ -130,7 +130,7 @@ void notify_when_told(Condition condition, Event go) {
   condition.notify();
 }
 
-// CND-05, CND-12, CND-15
+// CND-05, CND-12, CND-15 (but for the signal, which signal_test.cpp sends)
 TEST_P(ConditionTest, WaitForTellsWhetherItWasNotified) {
   Condition condition;
   const std::scoped_lock guard(condition);

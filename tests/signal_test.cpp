@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <unistd.h>
+#include <tandem/condition.hpp>
 #include <tandem/exit.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/lock.hpp>
@@ -53,7 +54,7 @@ class Disposition {
 // Interrupts the main thread again and again until told to stop: whatever it waits for meanwhile.
 class Interruptions {
  public:
-  Interruptions() {
+  explicit Interruptions(int signum = SIGUSR1) : signum_(signum) {
     thread_.start();
     while (handled == 0) std::this_thread::yield();
   }
@@ -63,10 +64,11 @@ class Interruptions {
   }
 
  private:
-  Disposition disposition_{SIGUSR1};
-  Thread thread_{[](const std::stop_token& stop) {
+  const int signum_;
+  Disposition disposition_{signum_};
+  Thread thread_{[this](const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      interrupt_main(SIGUSR1);
+      interrupt_main(signum_);
       std::this_thread::yield();
     }
   }};
@@ -177,6 +179,21 @@ TEST_F(SignalTest, AcquiringALockContinuesAfterAHandler) {
   check(Lock());
   check(RLock());
   EXPECT_GT(handled, 0);
+}
+
+// CND-15: Ctrl-C does not end the wait of a program that handles it; a notification does.
+TEST_F(SignalTest, WaitingAtAConditionContinuesAfterAHandler) {
+  Condition condition;
+  Thread notifier([&] {
+    const std::scoped_lock held(condition);
+    condition.notify();
+  });
+  const Interruptions interruptions(SIGINT);
+  const std::scoped_lock guard(condition);
+  EXPECT_FALSE(condition.wait_for(milliseconds(50)));
+  notifier.start();
+  EXPECT_TRUE(condition.wait_for(std::chrono::hours(1)));
+  notifier.join();
 }
 
 // SIG-04
