@@ -42,6 +42,14 @@ TEST_F(ProcessExecutorNestedTest, PoolsInPoolsDoNotStandStill) {
   for (const Future<int>& future : futures) EXPECT_EQ(future.get(), 9);
 }
 
+// PRC-28
+TEST_F(ProcessExecutorNestedTest, ProcessMayRunAPool) {
+  Process process(sum_in_a_pool, 1, 3);
+  process.start();
+  process.join();
+  EXPECT_EQ(process.exitcode(), 3);
+}
+
 // TMO-28
 int run_a_process() {
   Process process(run, Mischief::ExitAtOnce);
