@@ -15,6 +15,7 @@
 #include <tandem/queue.hpp>
 
 #include "core/kill_point.hpp"
+#include "support/asleep.hpp"
 #include "support/kill_points.hpp"
 #include "support/thread_fixture.hpp"
 #include "support/where.hpp"
@@ -34,7 +35,8 @@ void set_it(Event event) {
   event.set();
 }
 
-void wait_twice(Event event, Queue<bool> results) {
+void wait_twice(Event event, Queue<int> come, Queue<bool> results) {
+  come.put(0);
   results.put(event.wait_for(std::chrono::hours(1)));
   event.wait();
   results.put(event.is_set());
@@ -61,10 +63,13 @@ TEST_P(EventTest, WakesAllThatWaitAndLetsLaterOnesPass) {
   Event event;
   Queue<bool> results;
   for (int round = 0; round < 2; ++round) {
+    Queue<int> come;
     std::vector<Worker> workers;
-    for (int i = 0; i < 4; ++i) workers.emplace_back(GetParam(), wait_twice, event, results);
+    for (int i = 0; i < 4; ++i) workers.emplace_back(GetParam(), wait_twice, event, come, results);
     for (Worker& worker : workers) worker.start();
-    EXPECT_EQ(results.get_for(20ms), std::nullopt);
+    for (int i = 0; i < 4; ++i) static_cast<void>(come.get());
+    for (Worker& worker : workers) testing::wait_until_asleep(worker.native_id());
+    EXPECT_TRUE(results.empty());
     event.set();
     for (int i = 0; i < 8; ++i) EXPECT_TRUE(results.get());
     for (Worker& worker : workers) worker.join();

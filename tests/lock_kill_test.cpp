@@ -25,6 +25,7 @@
 #include <tandem/rlock.hpp>
 
 #include "core/kill_point.hpp"
+#include "support/asleep.hpp"
 #include "support/kill_points.hpp"
 #include "support/process_fixture.hpp"
 #include "support/thread_fixture.hpp"
@@ -147,7 +148,8 @@ TEST_P(AbandonedLockTest, OfARecursiveLockIsHadOnce) {
   EXPECT_FALSE(lock.locked());
 }
 
-void take_and_answer(Lock lock, Queue<std::string> answers) {
+void take_and_answer(Lock lock, Event come, Queue<std::string> answers) {
+  come.set();
   try {
     const Acquired acquired = lock.acquire();
     answers.put(acquired.owner_died() ? "told" : "whole");
@@ -166,10 +168,16 @@ TEST_P(AbandonedLockTest, IsHeardOfByEachOfThoseWhoSleepForIt) {
     Process owner = testing::process_in(GetParam(), &take_and_wait<Lock>, lock, 1, taken);
     owner.start();
     taken.wait();
+    std::vector<Event> come(3);
     std::vector<Process> waiting;
-    for (int i = 0; i < 3; ++i) waiting.push_back(testing::process_in(GetParam(), take_and_answer, lock, answers));
+    for (const Event& event : come)
+      waiting.push_back(testing::process_in(GetParam(), take_and_answer, lock, event, answers));
     for (Process& process : waiting) process.start();
-    EXPECT_EQ(answers.get_for(50ms), std::nullopt);
+    for (std::size_t i = 0; i < come.size(); ++i) {
+      come[i].wait();
+      testing::wait_until_asleep(waiting[i].native_id().value());
+    }
+    EXPECT_TRUE(answers.empty());
     owner.kill();
     for (int i = 0; i < 3; ++i) EXPECT_EQ(answers.get_for(kSoon), answer);
     for (Process& process : waiting) process.join();
@@ -294,7 +302,7 @@ TEST_F(LockKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
   first.start();
   begun.wait();
   Queue<std::string> answers;
-  Process second(take_and_answer, lock, answers);
+  Process second(take_and_answer, lock, Event(), answers);
   second.start();
   first.join();
   EXPECT_EQ(first.exitcode(), -SIGKILL);

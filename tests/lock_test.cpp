@@ -19,6 +19,7 @@
 #include <tandem/raw_value.hpp>
 #include <tandem/rlock.hpp>
 
+#include "support/asleep.hpp"
 #include "support/where.hpp"
 
 namespace tandem {
@@ -140,7 +141,8 @@ TANDEM_TEST_BOTH_LOCKS(CannotBeHadWhileAnotherHoldsIt) {
 }
 
 template <class L>
-void pass_through(L lock, Queue<int> order, int id) {
+void pass_through(L lock, Queue<int> come, Queue<int> order, int id) {
+  come.put(id);
   lock.acquire();
   order.put(id);
   lock.release();
@@ -149,12 +151,14 @@ void pass_through(L lock, Queue<int> order, int id) {
 // LCK-08
 TANDEM_TEST_BOTH_LOCKS(LetsAllThatWaitedPassOneByOne) {
   L lock;
-  Queue<int> order;
+  Queue<int> come, order;
   lock.acquire();
   std::vector<Worker> workers;
-  for (int id = 0; id < 5; ++id) workers.emplace_back(where, &pass_through<L>, lock, order, id);
+  for (int id = 0; id < 5; ++id) workers.emplace_back(where, &pass_through<L>, lock, come, order, id);
   for (Worker& worker : workers) worker.start();
-  EXPECT_EQ(order.get_for(50ms), std::nullopt);
+  for (int i = 0; i < 5; ++i) static_cast<void>(come.get());
+  for (Worker& worker : workers) testing::wait_until_asleep(worker.native_id());
+  EXPECT_TRUE(order.empty());
   lock.release();
   std::vector<bool> passed(5);
   for (int i = 0; i < 5; ++i) passed.at(static_cast<std::size_t>(order.get())) = true;

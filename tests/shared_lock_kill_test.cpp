@@ -10,11 +10,10 @@
 #include <atomic>
 #include <cstddef>
 #include <optional>
-#include <string>
 #include <thread>
 #include <utility>
 
-#include "core/system.hpp"
+#include "support/asleep.hpp"
 #include "support/leak_checked_test.hpp"
 #include "support/outside_memory.hpp"
 
@@ -26,12 +25,6 @@ struct Shared {
   std::atomic<bool> begun;
   std::byte* base() { return reinterpret_cast<std::byte*>(this); }
 };
-
-// Whether the task sleeps in the kernel, as its status in /proc says.
-bool sleeps(const std::string& task) {
-  const std::string stat = read_small_file(task + "/stat");
-  return stat.find(") S ") != std::string::npos;
-}
 
 using SharedLockKillTest = testing::LeakCheckedTest;
 
@@ -60,14 +53,14 @@ TEST_F(SharedLockKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
         const Transaction waits(shared->lock, shared->base());
         ::_exit(0);
       }
-      while (!shared->begun || !sleeps("/proc/" + std::to_string(first))) std::this_thread::yield();
+      while (!shared->begun || !testing::is_asleep(first)) std::this_thread::yield();
       std::atomic<pid_t> second_id{0};
       second = std::thread([&] {
         ::sched_setaffinity(0, sizeof before, &before);
         second_id = ::gettid();
         const Transaction waits(shared->lock, shared->base());
       });
-      while (second_id == 0 || !sleeps("/proc/self/task/" + std::to_string(second_id))) std::this_thread::yield();
+      while (second_id == 0 || !testing::is_asleep(second_id)) std::this_thread::yield();
       holding.reset();
       holding.emplace(shared->lock, shared->base());
       ::kill(first, SIGKILL);

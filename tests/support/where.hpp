@@ -70,6 +70,10 @@ class Worker {
   [[nodiscard]] bool is_alive() {
     return std::visit([](auto& worker) { return worker.is_alive(); }, worker_);
   }
+  /// Its number in the kernel. It must have been started.
+  [[nodiscard]] pid_t native_id() {
+    return std::visit([](auto& worker) { return worker.native_id().value(); }, worker_);
+  }
   void request_stop() {
     std::visit([](auto& worker) { static_cast<void>(worker.request_stop()); }, worker_);
   }
