@@ -86,7 +86,7 @@ void fire(std::atomic<std::uint32_t>& word) {
 /// Polls descriptors in a thread and fires a word when one is ready. Owner.
 class PollThread {
  public:
-  explicit PollThread(std::vector<pollfd> descriptors) : stop_(::eventfd(0, EFD_CLOEXEC)) {
+  explicit PollThread(std::vector<pollfd> descriptors) : stop_(above_standard(Fd(::eventfd(0, EFD_CLOEXEC)))) {
     if (!stop_) throw_errno("cannot make the descriptor that ends a wait");
     descriptors.push_back({stop_.get(), POLLIN, 0});
     thread_.emplace([this, polled = std::move(descriptors)]() mutable {

@@ -20,9 +20,18 @@ void Fd::reset() noexcept {
   fd_ = -1;
 }
 
+Fd above_standard(Fd fd) noexcept {
+  if (!fd || fd.get() > STDERR_FILENO) return fd;
+  return Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
+Fd open_file(const std::string& path, int flags, unsigned mode) noexcept {
+  return above_standard(Fd(retry_on_signal([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); })));
+}
+
 std::string read_small_file(const std::string& path) {
   std::string text;
-  Fd file(retry_on_signal([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  const Fd file = open_file(path, O_RDONLY);
   if (!file) return text;
   char buffer[4096];
   for (;;) {

@@ -45,6 +45,14 @@ class Fd {
   int fd_ = -1;
 };
 
+/// Moves a descriptor out of the way of standard input, output and error: in a program that has closed one of these,
+/// the kernel hands out its number again, and what is meant for it would go there. Empty, with errno, if there is no
+/// number left, or if `fd` is empty.
+Fd above_standard(Fd fd) noexcept;
+
+/// Opens a file that no child inherits, out of the way of the standard streams. Empty, with errno, if it cannot.
+Fd open_file(const std::string& path, int flags, unsigned mode = 0) noexcept;
+
 /// Reads a whole small file, such as one of /proc. Empty if it cannot be read.
 std::string read_small_file(const std::string& path);
 

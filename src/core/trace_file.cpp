@@ -68,8 +68,8 @@ std::shared_ptr<TraceFile> TraceFile::open(const std::string& path, bool begin_a
   MutexGuard guard(open.mutex);
   std::shared_ptr<TraceFile>& file = open.files[absolute];
   if (file != nullptr) return file;
-  const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (begin_anew ? O_TRUNC : 0);
-  Fd fd(static_cast<int>(retry_on_signal([&] { return ::open(absolute.c_str(), flags, 0666); })));
+  const int flags = O_WRONLY | O_CREAT | O_APPEND | (begin_anew ? O_TRUNC : 0);
+  Fd fd = open_file(absolute, flags, 0666);
   if (!fd) throw_errno("cannot write the trace " + path);
   file = std::make_shared<TraceFile>(std::move(fd), begin_anew);
   // Whoever opens the file writes an event behind which a comma can stand.

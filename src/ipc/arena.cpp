@@ -57,7 +57,7 @@ void* map(int memory_fd, std::uint64_t bytes) {
 
 std::pair<int, std::byte*> make_memory() {
   const std::uint64_t limit = limit_from_environment_or_memory();
-  Fd memory(memfd_create("tandem-arena", MFD_CLOEXEC));
+  Fd memory = above_standard(Fd(memfd_create("tandem-arena", MFD_CLOEXEC)));
   if (!memory) throw_errno("cannot create the arena's memory file");
   std::uint64_t reserved = kReservedBytes;
   void* base = map(memory.get(), reserved);

@@ -84,7 +84,7 @@ LockFile::~LockFile() {
 
 bool LockFile::open(const std::string& path, int flags) {
   const MutexGuard guard(LockFiles::instance().mutex);
-  const int fd = retry_on_signal([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags); });
+  const int fd = open_file(path, O_RDWR | flags).release();
   if (fd >= 0) fd_.store(fd, std::memory_order_relaxed);
   return fd >= 0;
 }

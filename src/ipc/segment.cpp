@@ -109,7 +109,7 @@ bool remove_locked_name(const std::string& path, const SegmentId& id) {
 
 // A quick look, without taking anything: most of what a sweep meets is alive.
 bool seems_owned(const std::string& path) {
-  const Fd file(retry_on_signal([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC | kOpenFlags); }));
+  const Fd file = open_file(path, O_RDWR | kOpenFlags);
   return !file || is_locked(file.get(), kOwnerByte);
 }
 
@@ -196,7 +196,7 @@ std::shared_ptr<Segment> Segment::make_nameless(const std::string& what, std::si
   check_size(what, size_bytes);
   sweep();
   // A file without a name: killed anywhere before linkat(), it leaves nothing.
-  const Fd file(retry_on_signal([] { return ::open(kFolder, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
+  const Fd file = open_file(kFolder, O_TMPFILE | O_RDWR, S_IRUSR | S_IWUSR);
   if (!file) {
     if (errno == ENOSPC) throw_full(errno, what, size_bytes);
     throw_errno(fmt::format("{} in {}", what, kFolder));
@@ -251,7 +251,7 @@ std::shared_ptr<Segment> Segment::attach(const std::string& name, const std::opt
   sweep();
   const std::string what = "cannot attach shared memory " + quoted(name), path = path_of(name);
   remove_leftover(path, IfBusy::Wait);  // A sweep leaves what another is just about to remove.
-  const Fd file(retry_on_signal([&] { return ::open(path.c_str(), O_RDWR | kOpenFlags | O_CLOEXEC); }));
+  const Fd file = open_file(path, O_RDWR | kOpenFlags);
   TANDEM_KILL_POINT("segment.attach.opened");
   if (!file) {
     if (errno == ENOENT && expected) throw StaleHandle(what + ": it was removed since this handle was sent");

@@ -195,7 +195,7 @@ int Child::sentinel() {
   const MutexGuard guard(mutex_);
   check_started("sentinel");
   if (!sentinel_) {
-    Fd made(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    Fd made = above_standard(Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (!made) throw_errno("cannot make the sentinel of process " + name_);
     if (stage_ == ChildStage::Ended) raise_sentinel(made.get());
     sentinel_ = std::move(made);

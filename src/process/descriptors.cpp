@@ -11,8 +11,10 @@
 namespace tandem::detail {
 
 Fd above_standard(Fd fd, const char* what) {
-  if (!fd || fd.get() > STDERR_FILENO) return fd;
-  return duplicate(fd.get(), what);
+  if (!fd) return fd;
+  Fd above = above_standard(std::move(fd));
+  if (!above) throw_errno(std::string("cannot duplicate the descriptor of ") + what);
+  return above;
 }
 
 PipeEnds make_pipe(const char* what) {

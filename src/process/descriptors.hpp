@@ -12,8 +12,7 @@
 
 namespace tandem::detail {
 
-/// Moves a descriptor out of the way of standard input, output and error: in a program that has closed one of these,
-/// the kernel hands out its number again, and what is meant for it would go there. Throws std::system_error.
+/// The same as above_standard() of core/system.hpp, but throws std::system_error if there is no number left.
 Fd above_standard(Fd fd, const char* what);
 
 struct PipeEnds {

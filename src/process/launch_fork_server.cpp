@@ -27,7 +27,7 @@ std::string environment_text(const ProcessOptions& options) {
 /// Asks `server` for the child. Empty if the server died before the child had begun.
 std::optional<Launched> ask(Launch& launch, Server& server, StartRequest request, std::span<const int> arguments) {
   SocketPair channel = make_socket_pair("a child process");
-  Fd folder(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const Fd folder = open_file(".", O_PATH | O_DIRECTORY);
   std::vector<int> descriptors = {channel.theirs.get()};
   if (!folder) throw_errno("cannot open the working directory");
   descriptors.push_back(folder.get());

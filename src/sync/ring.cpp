@@ -73,6 +73,12 @@ bool Ring::is_still_full(RingPosition tail) {
   return seems_full(tail);
 }
 
+// Whether the end is still where it was, and nobody has claimed it: who has may be about to move it on, and the front
+// may be past it by then, so that what is told from the two is nonsense.
+bool Ring::is_end(RingPosition tail, SlotWord seen) const {
+  return slot_at(tail).load() == seen && load(state_.tail) == tail;
+}
+
 // A chunk at whose beginning items can go on: two slots, because the first one is to be an item.
 std::uint64_t Ring::free_chunk(RingPosition tail) {
   for (std::uint64_t chunk = 0; chunk < RingState::kChunks && chunk_at(chunk) != 0; ++chunk) {
@@ -82,9 +88,9 @@ std::uint64_t Ring::free_chunk(RingPosition tail) {
   return kNoChunk;
 }
 
-void Ring::grow(RingPosition tail) {
+void Ring::grow(RingPosition tail, SlotWord seen) {
   RingLock lock(state_);
-  if (free_chunk(tail) != kNoChunk || load(state_.tail) != tail) return;  // Somebody was faster.
+  if (free_chunk(tail) != kNoChunk || !is_end(tail, seen)) return;  // Somebody was faster.
   std::uint64_t chunk = 0;
   while (chunk < RingState::kChunks && get(state_.chunks[chunk]) != 0) ++chunk;
   if (chunk == RingState::kChunks)
@@ -146,15 +152,16 @@ Ring::Claim Ring::claim_puts(std::uint64_t form, std::uint64_t wanted, RingPosit
     if (load(state_.tail) != tail) continue;
     if (help_tail(tail, word)) continue;
     if (word.sequence() == tail.sequence()) return Claim::Closed;
+    TANDEM_KILL_POINT("queue.put.looked");
     if (is_full(tail)) {
-      if (load(state_.tail) != tail) continue;
+      if (!is_end(tail, word)) continue;
       return Claim::Full;
     }
     count = free_run(tail, wanted);
     if (count == 0) {
       const std::uint64_t chunk = free_chunk(tail);
       if (chunk == kNoChunk) {
-        grow(tail);
+        grow(tail, word);
       } else if (slot.step(word, {SlotPhase::Jump, tail.sequence(), chunk})) {
         TANDEM_KILL_POINT("queue.ring.jumped");
       }

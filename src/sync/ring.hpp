@@ -194,6 +194,7 @@ class Ring {
     return sequence_distance(word.sequence(), tail.sequence()) >
            sequence_distance(sequence_of(seat_.head), tail.sequence());
   }
+  bool is_end(RingPosition tail, SlotWord seen) const;
   bool is_full(RingPosition tail) { return state_.capacity != 0 && seems_full(tail) && is_still_full(tail); }
   bool seems_full(RingPosition tail) const {
     return sequence_distance(sequence_of(seat_.head), tail.sequence()) >= state_.capacity;
@@ -204,7 +205,7 @@ class Ring {
     return at.place() + 1 < slots_of(at.chunk()) && is_free(slot_at(next).load(), next);
   }
   std::uint64_t free_chunk(RingPosition tail);
-  void grow(RingPosition tail);
+  void grow(RingPosition tail, SlotWord seen);
   bool help_tail(RingPosition tail, SlotWord word);
   bool help_head(RingPosition head, SlotWord word);
 

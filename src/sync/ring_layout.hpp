@@ -24,6 +24,11 @@ constexpr std::uint64_t sequence_of(std::uint64_t word) noexcept {
 constexpr std::uint64_t sequence_distance(std::uint64_t earlier, std::uint64_t later) noexcept {
   return ((later << kSequenceShift) - (earlier << kSequenceShift)) >> kSequenceShift;
 }
+/// Whether `one` is that of the older of two items that a queue holds at the same time.
+constexpr bool is_earlier(std::uint64_t one, std::uint64_t other) noexcept {
+  const std::uint64_t distance = sequence_distance(one, other);
+  return distance != 0 && distance >> (63 - kSequenceShift) == 0;
+}
 
 /// One end of the ring in one word: where the item with this number is, or will be. Value.
 ///

@@ -307,15 +307,11 @@ bool RingLock::settle() {
 
 RingSlot* RingLock::take_returned(std::uint64_t index) {
   RingSlot* oldest = nullptr;
-  const std::uint64_t tail = sequence_of(get(state_.tail));
-  std::uint64_t age = 0;
   for_each_slot([&](RingSlot& slot) {
     const SlotWord word = slot.load();
     if (word.phase() != SlotPhase::Returned) return;
-    const std::uint64_t its_age = sequence_distance(word.sequence(), tail);
-    if (oldest != nullptr && its_age <= age) return;
-    oldest = &slot;
-    age = its_age;
+    // One with the other: both ends of the queue may lag.
+    if (oldest == nullptr || is_earlier(word.sequence(), oldest->load().sequence())) oldest = &slot;
   });
   if (oldest == nullptr) {
     state_.returned.store(0, std::memory_order_relaxed);

@@ -54,6 +54,8 @@ class RingLock {
     std::uint64_t puts, gets, dones;
     std::uint64_t unfinished() const { return puts - dones; }
     std::uint64_t not_taken() const { return puts - gets; }
+    /// More was marked done than there was.
+    bool overdrawn() const { return dones > puts; }
   };
   Counts counts() const;
 

@@ -139,12 +139,14 @@ bool wait_at(WaitPoint& point, Ring& ring, const Deadline& deadline, bool& slept
   }
 }
 
+void discard(const SharedObjectPtr& object);
+
 // --- putting
 
 /// One call that puts. Its claims are this thread's until they are published.
 class Putting {
  public:
-  explicit Putting(const SharedObjectPtr& object) : ring_(seat_at(object_of(object))) {
+  explicit Putting(const SharedObjectPtr& object) : object_(object), ring_(seat_at(object_of(object))) {
     if (get(ring_->closed) != kOpen) throw_put_on_closed();
     if (ring_.deaths_unseen()) settle(*ring_);
   }
@@ -171,6 +173,12 @@ class Putting {
     ring_.publish(first, count);
     wake(ring_->items, count);
   }
+  /// Behind publish(), whose last step is a barrier: the queue may have been closed for good since the claim, and who
+  /// did that has looked before the item was there. Then there may be nobody else to drop it.
+  void drop_if_late() {
+    if (is_discarded(ring_)) [[unlikely]]
+      discard(object_);
+  }
 
  private:
   template <class Step>
@@ -188,12 +196,16 @@ class Putting {
         return true;
       case Ring::Claim::Closed:
         throw_put_on_closed();
-      default:
-        ring_.finish_put();
-        return false;
+      case Ring::Claim::Full:
+        break;
     }
+    ring_.finish_put();
+    if (get(ring_->closed) == kOpen) return false;
+    ring_.put_end();  // Who closed it may have been killed before it did.
+    throw_put_on_closed();
   }
 
+  const SharedObjectPtr& object_;
   Ring ring_;
   bool slept_ = false;
 };
@@ -267,6 +279,7 @@ bool put_large(const SharedObjectPtr& object, const EncodedItem& item, const Dea
   thread.pending_cargo.store(0, std::memory_order_release);
   thread.pending.store(0, std::memory_order_release);
   thread.guard.store(0, std::memory_order_release);
+  putting.drop_if_late();
   return true;
 }
 
@@ -452,6 +465,10 @@ class Getting {
   bool lends_ = false;
 };
 
+void discard(const SharedObjectPtr& object) {
+  Getting(object).discard();
+}
+
 }  // namespace
 
 // --- members
@@ -467,6 +484,7 @@ bool RingQueueCore::put(const EncodedItem& item, const Deadline& deadline) {
       if (!putting.claim(small_form(state, item.bytes().size()), deadline, at)) return false;
       fill(putting.ring().slot_at(at), item.bytes());
       putting.publish(at, 1);
+      putting.drop_if_late();
       return true;
     }
   }
@@ -555,15 +573,28 @@ void RingQueueCore::task_done() {
   const RingSeat& seat = seat_at(object_of(object_));
   RingState& state = *seat.state;
   Participant& me = *seat.participant;
-  const auto count = [&me] { me.dones.fetch_add(1); };  // Also the barrier before the look at who waits.
-  if (detail::get(me.gets) > detail::get(me.dones) && detail::get(state.dones_of_others) == 0) {
-    count();
-  } else {
+  const auto too_often = [] {
+    throw std::logic_error("task_done() called more often than items were put into the queue");
+  };
+  // SYNC(dones): one who counts what it took does so before it looks whether others count too, and one who counts what
+  // another took says so before it looks at the counts: so of two for the last item, one sees the other.
+  const bool is_own = detail::get(me.gets) > detail::get(me.dones) && detail::get(state.dones_of_others) == 0;
+  TANDEM_KILL_POINT("queue.done.begun");
+  if (is_own) me.dones.fetch_add(1);  // Also the barrier before the look at who waits.
+  TANDEM_KILL_POINT("queue.done.counted");
+  if (!is_own || state.dones_of_others.load() != 0) {
     const RingLock lock(state);
-    if (lock.counts().unfinished() == 0)
-      throw std::logic_error("task_done() called more often than items were put into the queue");
-    state.dones_of_others.store(1, std::memory_order_relaxed);
-    count();
+    if (is_own) {
+      if (lock.counts().overdrawn()) {
+        me.dones.fetch_sub(1);
+        too_often();
+      }
+    } else {
+      state.dones_of_others.exchange(1);
+      const RingLock::Counts counts = lock.counts();
+      if (counts.unfinished() == 0 || counts.overdrawn()) too_often();
+      me.dones.fetch_add(1);
+    }
   }
   TANDEM_KILL_POINT("queue.done");
   if (estimate_counts(state).unfinished() == 0) wake(state.finished, 2);
@@ -604,7 +635,7 @@ void RingQueueCore::close(bool discard) {
   TANDEM_KILL_POINT("queue.ended");
   if (discard) {
     static_cast<void>(settle_dead_claims(*ring, ring.index()));
-    Getting(object_).discard();
+    detail::discard(object_);
   }
   wake_everybody(*ring);
   bury_zombies();
@@ -615,6 +646,7 @@ void RingQueueCore::close(bool discard) {
 std::size_t RingQueueCore::size() const {
   Ring ring(seat_at(object_of(object_)));
   if (ring.deaths_unseen()) settle(*ring);
+  if (is_discarded(ring)) discard(object_);  // Who closed it, or put the last, may have been killed before it had.
   return items_waiting(ring);
 }
 
@@ -703,6 +735,7 @@ void put_several(Putting& putting, const std::byte* bytes, std::uint64_t count, 
       bytes += size;
     }
     putting.publish(first, run);
+    putting.drop_if_late();
     done += run;
   }
 }
