@@ -1,6 +1,7 @@
 // A start or a join in which somebody is killed at each named point: nobody hangs, nothing is left.
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,13 +9,17 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "core/kill_point.hpp"
+#include "ipc/family.hpp"
 #include "support/bodies.hpp"
 #include "support/kill_points.hpp"
 #include "support/process_fixture.hpp"
 #include "support/shared_memory_fixture.hpp"
+#include "support/watchdog.hpp"
 
 namespace tandem::testing {
 namespace {
@@ -245,6 +250,31 @@ TEST_P(ForkServerKillTest, AServerKilledWhileItGoesLeavesNoProcess) {
 
 INSTANTIATE_TEST_SUITE_P(Where, ForkServerKillTest, ::testing::Values(Where::ForkServer),
                          ::testing::PrintToStringParamName());
+
+// Another thread forks a process, one that stays, just when a start has asked the server; and then the server is
+// killed. The new process must not keep that start from learning of it.
+TEST(ProcessForkedDuringAStartTest, DoesNotKeepItFromLearningThatTheServerDied) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "this build has no kill points";
+  const Watchdog watchdog(std::chrono::seconds(60));
+  ASSERT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+  static pid_t server = 0, stays = 0;
+  server = server_pid().value();
+  const detail::Fd server_end = detail::open_pidfd(server);
+  ASSERT_EQ(::kill(server, SIGSTOP), 0);
+  detail::kill_point_hook = [](const char* name) {
+    if (std::string_view(name) != "process.start.asked") return;
+    detail::kill_point_hook = nullptr;
+    std::thread([] {
+      stays = detail::fork_member();
+      if (stays == 0) wait_for_ever();
+    }).join();
+    ::kill(server, SIGKILL);
+  };
+  EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
+  EXPECT_TRUE(ends_within(server_end, std::chrono::seconds(0)));
+  ::kill(stays, SIGKILL);
+  EXPECT_EQ(::waitpid(stays, nullptr, 0), stays);
+}
 
 }  // namespace
 }  // namespace tandem::testing

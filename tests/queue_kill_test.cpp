@@ -57,13 +57,21 @@ void kill_everywhere(std::size_t at_least, const std::function<Q()>& make, const
   EXPECT_EQ(arena_usage().in_use_bytes, before);
 }
 
+// From this point on what was put must be there, for its putter is as good as through.
+bool was_put() {
+  return testing::killed_had_passed("queue.put.committed");
+}
+
 // What a queue of numbers must hold after a producer of 3 was killed: what was there, then 3 or not, then 4.
 template <template <class> class AnyQueue>
 void expect_put_is_whole(AnyQueue<int> queue) {
   ASSERT_TRUE(queue.put_for(4, kSoon));
   const std::vector<int> items = drain(queue);
-  EXPECT_TRUE(items == as_taken<AnyQueue>(std::vector{1, 2, 4}) || items == as_taken<AnyQueue>(std::vector{1, 2, 3, 4}))
-      << ::testing::PrintToString(items);
+  if (was_put() || items.size() == 4) {
+    EXPECT_EQ(items, as_taken<AnyQueue>(std::vector{1, 2, 3, 4}));
+  } else {
+    EXPECT_EQ(items, as_taken<AnyQueue>(std::vector{1, 2, 4}));
+  }
 }
 
 template <class Q>
@@ -105,6 +113,9 @@ TANDEM_QUEUE_TEST(QueueKillTest, PutOfManyItemsKeepsOrderWithoutHoles) {
       [](AnyQueue<int> queue, const std::string&) {
         const std::vector<int> items = drain(queue);
         ASSERT_EQ(items, as_taken<AnyQueue>(testing::numbers(0, static_cast<int>(items.size()))));
+        if (was_put()) {
+          ASSERT_GT(items.size(), 0U);
+        }
       },
       testing::kSanitized ? 13 : 1);
 }
@@ -123,9 +134,12 @@ TANDEM_QUEUE_TEST(QueueKillTest, PutOfALargeItemIsAllOrNothing) {
       [](AnyQueue<std::string> queue, const std::string&) {
         queue.put("last");
         const std::vector<std::string> items = drain(queue);
-        EXPECT_TRUE(items == as_taken<AnyQueue>(std::vector<std::string>{"first", "last"}) ||
-                    items == as_taken<AnyQueue>(std::vector<std::string>{"first", kLarge, "last"}))
+        const bool is_there = items == as_taken<AnyQueue>(std::vector<std::string>{"first", kLarge, "last"});
+        EXPECT_TRUE(is_there || items == as_taken<AnyQueue>(std::vector<std::string>{"first", "last"}))
             << items.size() << " items";
+        if (was_put()) {
+          EXPECT_TRUE(is_there);
+        }
       });
 }
 
@@ -206,7 +220,7 @@ TANDEM_QUEUE_TEST(QueueKillTest, GetOfAHandleGivesBackItemAndObject) {
       [](AnyQueue<AnyQueue<int>> queue) { static_cast<void>(queue.get()); },
       [](AnyQueue<AnyQueue<int>> queue, const std::string& at) {
         const auto items = drain(queue);
-        if (at == "queue.get.received") {
+        if (at == "queue.get.received" || !testing::killed_had_passed("queue.get.received")) {
           ASSERT_EQ(items.size(), 1U);
         }
         for (AnyQueue<int> inner : items) EXPECT_EQ(inner.get_for(kSoon), 7);

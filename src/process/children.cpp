@@ -69,15 +69,31 @@ void Children::close_all() {
     server_->pidfd.reset();
   }
   for (const auto& [number, child] : children_) child->close_in_forked_process();
+  for (const int theirs : passing_) ::close(theirs);
 }
 
 void Children::prepare() {
   const MutexGuard guard(preparing_);
   if (prepared_) return;
-  Lifeline lifeline = Lifeline::make();
   watcher_.start();
-  lifeline_ = std::move(lifeline);
+  // Under the mutex that a fork takes: a process forked meanwhile closes the writing end, or does not have it.
+  const MutexGuard against_fork(mutex_);
+  lifeline_ = Lifeline::make();
   prepared_ = true;
+}
+
+SocketPair Children::make_channel(const char* what) {
+  const MutexGuard guard(mutex_);
+  SocketPair channel = make_socket_pair(what);
+  passing_.insert(channel.theirs.get());
+  return channel;
+}
+
+void Children::close_theirs(SocketPair& channel) noexcept {
+  if (!channel.theirs) return;
+  const MutexGuard guard(mutex_);
+  passing_.erase(channel.theirs.get());
+  channel.theirs.reset();
 }
 
 std::uint64_t Children::next_number() {
@@ -119,18 +135,18 @@ std::shared_ptr<Server> Children::server() {
     const MutexGuard guard(mutex_);
     if (server_) return server_;
   }
-  SocketPair sockets = make_socket_pair("the fork server");
+  ChildChannel channel("the fork server");
   Execution execution;
   execution.as = ExecutedAs::Server;
   execution.lifeline_fd = lifeline_.read.get();
-  execution.socket_fd = sockets.theirs.get();
+  execution.socket_fd = channel.theirs();
   execution.environment = environment_with({});
   auto made = std::make_shared<Server>();
   made->generation = ++last_generation_;
   TANDEM_KILL_POINT("process.start.server");
   made->pid = execute_this_program(execution);
   made->pidfd = open_new_child(made->pid);
-  made->socket = std::move(sockets.mine);
+  made->socket = std::move(channel.mine());
   {
     const MutexGuard guard(mutex_);
     server_ = made;

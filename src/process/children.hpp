@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "core/mutex.hpp"
 #include "process/child.hpp"
+#include "process/descriptors.hpp"
 #include "process/lifeline.hpp"
 #include "process/server_link.hpp"
 #include "process/stderr_relay.hpp"
@@ -45,6 +47,12 @@ class Children {
   /// The server is dead: the next start makes a new one.
   void forget_server(const Server& server);
 
+  /// Two connected sockets, `theirs` for another process that is told of it next. What is forked off this process by
+  /// another thread meanwhile closes `theirs`: else this one would not learn of the death of who has it by then.
+  SocketPair make_channel(const char* what);
+  /// Closes `theirs`, once it has been passed on or nobody wants it.
+  void close_theirs(SocketPair& channel) noexcept;
+
   /// At the end of this process: terminates the daemons, waits for the others, ends the server.
   void end_all() noexcept;
 
@@ -73,8 +81,25 @@ class Children {
   std::uint64_t last_number_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<Server> server_ TANDEM_GUARDED_BY(mutex_);
   bool closed_ TANDEM_GUARDED_BY(mutex_) = false;
+  std::set<int> passing_ TANDEM_GUARDED_BY(mutex_);  // What make_channel() has made for others, while it is open here.
 
   Children* inherited_ = nullptr;  // The parent's, in a forked process: so that a leak checker finds it.
+};
+
+/// A Children::make_channel() for one scope. Owner.
+class ChildChannel {
+ public:
+  explicit ChildChannel(const char* what) : sockets_(Children::instance().make_channel(what)) {}
+  ~ChildChannel() { close_theirs(); }
+  ChildChannel(const ChildChannel&) = delete;
+  ChildChannel& operator=(const ChildChannel&) = delete;
+
+  Fd& mine() noexcept { return sockets_.mine; }
+  int theirs() const noexcept { return sockets_.theirs.get(); }
+  void close_theirs() noexcept { Children::instance().close_theirs(sockets_); }
+
+ private:
+  SocketPair sockets_;
 };
 
 /// Children::instance().end_all(), for on_process_exit().

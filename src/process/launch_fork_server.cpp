@@ -26,9 +26,9 @@ std::string environment_text(const ProcessOptions& options) {
 
 /// Asks `server` for the child. Empty if the server died before the child had begun.
 std::optional<Launched> ask(Launch& launch, Server& server, StartRequest request, std::span<const int> arguments) {
-  SocketPair channel = make_socket_pair("a child process");
+  ChildChannel channel("a child process");
   const Fd folder = open_file(".", O_PATH | O_DIRECTORY);
-  std::vector<int> descriptors = {channel.theirs.get()};
+  std::vector<int> descriptors = {channel.theirs()};
   if (!folder) throw_errno("cannot open the working directory");
   descriptors.push_back(folder.get());
   const int streams[] = {STDIN_FILENO, STDOUT_FILENO, launch.stderr_fd >= 0 ? launch.stderr_fd : STDERR_FILENO};
@@ -47,10 +47,10 @@ std::optional<Launched> ask(Launch& launch, Server& server, StartRequest request
   TANDEM_KILL_POINT("process.start.asked");
   // While the server is at work.
   ChildRecord::of(*launch.record).inheritance.bequeath();
-  channel.theirs.reset();
+  channel.close_theirs();
   StartReply reply{};
   std::vector<Fd> pidfd;
-  if (receive_message(channel.mine.get(), &reply, sizeof reply, pidfd)) {
+  if (receive_message(channel.mine().get(), &reply, sizeof reply, pidfd)) {
     if (reply.error != 0) throw_system_error(reply.error, "the fork server cannot fork process " + launch.setup.name);
     Launched launched;
     launched.pid = reply.pid;

@@ -30,12 +30,12 @@ Launched launch_by_spawn(Launch& launch) {
   launched.parcel = make_launch_parcel(launch, descriptors);
   TANDEM_KILL_POINT("process.start.parcel");
   // A small one is kept until the child ends: to be told that it is no longer needed would cost more.
-  SocketPair channel;
-  if (parcel_bytes(*launched.parcel).second > kSmallParcelBytes) channel = make_socket_pair("a child process");
+  std::optional<ChildChannel> channel;
+  if (parcel_bytes(*launched.parcel).second > kSmallParcelBytes) channel.emplace("a child process");
   Execution execution;
   execution.as = ExecutedAs::Child;
   execution.lifeline_fd = launch.lifeline_fd;
-  execution.socket_fd = channel.theirs.get();
+  execution.socket_fd = channel ? channel->theirs() : -1;
   execution.stderr_fd = launch.stderr_fd;
   execution.parcel = launched.parcel->id();
   execution.arguments = descriptors;
@@ -43,7 +43,7 @@ Launched launch_by_spawn(Launch& launch) {
   launched.pid = execute_this_program(execution);
   TANDEM_KILL_POINT("process.start.executed");
   launched.pidfd = open_new_child(launched.pid);
-  launched.channel = std::move(channel.mine);
+  if (channel) launched.channel = std::move(channel->mine());
   return launched;
 }
 
