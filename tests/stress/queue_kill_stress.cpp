@@ -122,6 +122,30 @@ template <class Q>
   }
 }
 
+/// The same with up to `most` items at a time, which are claimed together.
+template <class Q>
+[[noreturn]] void produce_many(std::size_t me, Q queue, std::size_t most) {
+  auto engine = testing::random_engine(static_cast<std::uint64_t>(::getpid()));
+  std::vector<std::uint64_t> names;
+  while (!ledger->items.full(me)) {
+    names.assign(1 + engine() % most, 0);
+    for (std::uint64_t& name : names) name = ledger->items.begin(me);
+    queue.put_many(names);
+    for (const std::uint64_t name : names) ledger->items.note_put(name);
+  }
+  _exit(0);
+}
+
+template <class Q>
+[[noreturn]] void consume_many(Q queue, std::size_t most) {
+  try {
+    for (;;)
+      for (const std::uint64_t name : queue.get_many(most)) ledger->items.note_got(name);
+  } catch (const QueueClosed&) {
+    _exit(0);
+  }
+}
+
 class QueueKillStress : public testing::LeakCheckedTest {
  protected:
   std::chrono::seconds time_limit() const override { return 500s; }
@@ -130,8 +154,9 @@ class QueueKillStress : public testing::LeakCheckedTest {
     return std::getenv("TANDEM_SOAK") != nullptr ? 20'000 : testing::kSanitized ? 500 : 2'000;
   }
 
+  // Items are put and taken one by one, or up to `together` at a time.
   template <class Q>
-  void run(std::size_t capacity);
+  void run(std::size_t capacity, std::size_t together = 1);
 };
 
 pid_t start(auto body) {
@@ -142,7 +167,7 @@ pid_t start(auto body) {
 }
 
 template <class Q>
-void QueueKillStress::run(std::size_t capacity) {
+void QueueKillStress::run(std::size_t capacity, std::size_t together) {
   using T = typename Q::value_type;
   const std::size_t before = arena_usage().in_use_bytes;
   const testing::OutsideMemory<Ledger> memory;
@@ -153,8 +178,12 @@ void QueueKillStress::run(std::size_t capacity) {
     Q queue(capacity);
     std::array<pid_t, kProducers + kConsumers> workers{};
     const auto launch = [&](std::size_t who) {
-      workers[who] =
-          who < kProducers ? start([&] { produce(who, queue); }) : start([&] { consume(who - kProducers, queue); });
+      workers[who] = start([&] {
+        if constexpr (std::is_same_v<T, std::uint64_t>) {
+          if (together > 1) who < kProducers ? produce_many(who, queue, together) : consume_many(queue, together);
+        }
+        who < kProducers ? produce(who, queue) : consume(who - kProducers, queue);
+      });
     };
     for (std::size_t who = 0; who < workers.size(); ++who) launch(who);
 
@@ -195,7 +224,7 @@ void QueueKillStress::run(std::size_t capacity) {
   });
   EXPECT_EQ(counts.twice, 0U) << "invented";
   EXPECT_EQ(counts.invented, 0U);
-  EXPECT_LE(counts.vanished, consumer_kills) << "lost";
+  EXPECT_LE(counts.vanished, consumer_kills * together) << "lost";
   EXPECT_EQ(arena_usage().in_use_bytes, before);
   std::printf(
       "%zu kills (%zu of consumers): %zu puts returned, %zu items got, %zu of killed puts got, %zu items died in the "
@@ -209,6 +238,9 @@ TEST_F(QueueKillStress, SmallItemsSurviveKillsAtAnyInstant) {
 }
 TEST_F(QueueKillStress, BoundedQueueSurvivesKillsAtAnyInstant) {
   run<Queue<std::uint64_t>>(16);
+}
+TEST_F(QueueKillStress, ItemsPutAndTakenTogetherSurviveKillsAtAnyInstant) {
+  run<Queue<std::uint64_t>>(1000, 200);
 }
 TEST_F(QueueKillStress, ItemsOfAllSizesSurviveKillsAtAnyInstant) {
   run<Queue<Noted>>(64);
