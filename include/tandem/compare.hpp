@@ -1,3 +1,4 @@
+/// The same work in several places, measured, and advice where it should run.
 #pragma once
 
 #include <chrono>

@@ -61,7 +61,8 @@ struct ExecutorOptions {
 
 /// How one map() differs from the usual one. Value.
 struct MapOptions {
-  /// How many items make a task. Empty: found while running, so that a task takes about a millisecond.
+  /// How many items make a task. Empty: found while running, so that a task takes some hundred microseconds, and with a
+  /// journal some milliseconds.
   std::optional<std::size_t> chunk_size{};
   /// How many items are read from the input ahead of the first result that was not taken yet. Empty: as many as keep
   /// all workers busy.

@@ -82,7 +82,8 @@ struct ProcessInfo {
 /// there after join().
 /// Errors: StateError for a member called in the wrong state; NotInitialized, std::system_error, WireError from
 /// start(), and then no process is left and start() may be tried again.
-/// Cost: start() by the server 0.5 ms, by spawn what the program takes to load, by fork what its memory takes to copy.
+/// Cost: start() by the server the same for a program of any size, by spawn what the program takes to load, by fork
+/// what its memory takes to copy; see docs/performance.md.
 class Process {
  public:
   /// Makes a process that is not started yet. Does not compile if the callable or an argument cannot travel.

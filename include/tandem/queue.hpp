@@ -1,3 +1,4 @@
+/// Queues between threads and between processes: first in, first out; last in, first out; the smallest first.
 #pragma once
 
 #include <chrono>
@@ -32,8 +33,9 @@ namespace tandem {
 /// done; std::invalid_argument for a negative timeout; std::system_error if the arena is full, and then nothing was
 /// put.
 /// Units: capacity in items, timeouts on the steady clock.
-/// Cost: no lock; some 15 to 30 ns to put or to take a small item, one copy in and one out; a system call only to wake
-/// a sleeper or to sleep. Items of any size; memory grows with the items waiting, is reused, and goes with the queue.
+/// Cost: no lock; some tens of nanoseconds to put or to take a small item, one copy in and one out; a system call only
+/// to wake a sleeper or to sleep. Items of any size; memory grows with the items waiting, is reused, and goes with the
+/// queue.
 template <Portable T>
 class Queue : public detail::AnyQueue<Queue<T>, T, detail::RingQueueCore> {
  public:

@@ -1,4 +1,7 @@
 /// All of Tandem. Each header can be included alone.
+///
+/// Not here: plugin.hpp, which is for a plugin alone and puts a note into whatever includes it, and load_plugin.hpp,
+/// for the program that loads one.
 #pragma once
 
 #include <tandem/any_lock.hpp>
