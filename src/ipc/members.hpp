@@ -64,6 +64,17 @@ void unhold(ArenaChange& change, std::uint64_t object);
 void bury_zombies();
 /// Frees the calling thread's pending block, with what its cargo holds. Not under the arena's lock.
 void free_pending();
+/// Frees the calling thread's pending block at the end of a scope, unless it has become part of something. Owner.
+class PendingGuard {
+ public:
+  PendingGuard() = default;
+  PendingGuard(const PendingGuard&) = delete;
+  PendingGuard& operator=(const PendingGuard&) = delete;
+  ~PendingGuard() {
+    free_pending();
+    bury_zombies();
+  }
+};
 
 /// What objects.cpp does at fork: the registry of this process's holds must not change meanwhile.
 void lock_registry();

@@ -85,18 +85,6 @@ void build_large(std::span<const std::byte> bytes, const std::vector<SharedObjec
   TANDEM_KILL_POINT("queue.put.referring");
 }
 
-/// Frees the pending block unless it has become part of the queue.
-class PendingGuard {
- public:
-  PendingGuard() = default;
-  PendingGuard(const PendingGuard&) = delete;
-  PendingGuard& operator=(const PendingGuard&) = delete;
-  ~PendingGuard() {
-    free_pending();
-    bury_zombies();
-  }
-};
-
 bool put_large(QueueState& state, CountWins count_wins, const EncodedItem& item, const Deadline& deadline) {
   {
     // Not even begun when it cannot end well: copying may be the larger part of the work.

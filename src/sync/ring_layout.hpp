@@ -153,7 +153,6 @@ static_assert(sizeof(Participant) == 64, "layout in shared memory");
 struct alignas(64) RingState {
   static constexpr std::size_t kChunks = std::size_t{1} << RingPosition::kChunkBits;
   static constexpr std::uint64_t kLargestChunk = std::uint64_t{1} << RingPosition::kPlaceBits;
-  static constexpr std::uint64_t kParticipants = std::uint64_t{1} << SlotWord::kParticipantBits;
   static constexpr std::size_t kTables = 10;
   static constexpr std::uint64_t kFirstTable = 8;
 

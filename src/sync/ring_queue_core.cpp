@@ -247,17 +247,6 @@ void build_cargo(const EncodedItem& item) {
   TANDEM_KILL_POINT("queue.put.referring");
 }
 
-/// Frees the pending block unless it has become part of the queue.
-struct PendingGuard {
-  PendingGuard() = default;
-  PendingGuard(const PendingGuard&) = delete;
-  PendingGuard& operator=(const PendingGuard&) = delete;
-  ~PendingGuard() {
-    free_pending();
-    bury_zombies();
-  }
-};
-
 bool put_large(const SharedObjectPtr& object, const EncodedItem& item, const Deadline& deadline) {
   Ring ring(seat_at(object_of(object)));
   // Not even begun when it cannot end well: copying may be the larger part of the work.
