@@ -10,7 +10,9 @@ void append_escaped(std::string& to, std::string_view bytes) {
   for (const char byte : bytes) to += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
 }
 
-std::string printable_but(std::string_view text, char kept) {
+}  // namespace
+
+std::string printable(std::string_view text) {
   std::string result;
   const auto size = static_cast<std::int32_t>(text.size());
   for (std::int32_t at = 0; at < size;) {
@@ -20,22 +22,13 @@ std::string printable_but(std::string_view text, char kept) {
     const std::string_view bytes = text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(at - begin));
     // C1 controls (0x80 to 0x9f) move a terminal's cursor as the C0 ones do.
     const bool control = character < 0x20 || (character >= 0x7f && character < 0xa0);
-    if (control && bytes != std::string_view(&kept, 1)) {
+    if (control) {
       append_escaped(result, bytes);
     } else {
       result += bytes;
     }
   }
   return result;
-}
-
-}  // namespace
-
-std::string printable(std::string_view text) {
-  return printable_but(text, '\0');
-}
-std::string printable_lines(std::string_view text) {
-  return printable_but(text, '\n');
 }
 
 std::string time_text(double seconds) {

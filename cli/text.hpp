@@ -11,8 +11,6 @@ namespace tandem::tool {
 
 /// The text with control characters, which could hide in a file's name, and bytes that are no UTF-8, as \xNN.
 std::string printable(std::string_view text);
-/// As printable(), but keeps line ends: for results of several lines.
-std::string printable_lines(std::string_view text);
 
 /// "41.2 us", "52.1 ms", "1.38 s".
 std::string time_text(double seconds);
