@@ -23,7 +23,7 @@ void NestingLevel::refuse() {
 }
 
 Encoder::Encoder(Encoder&& other) noexcept
-    : Archive(this),
+    : OutputArchive(this),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       capacity_(std::exchange(other.capacity_, 0)),

@@ -32,13 +32,89 @@ class NestingLevel {
   int& depth_;
 };
 
+/// What Encoder and Fingerprinter have in common: they are archives of cereal. `Archive` is the class derived from it,
+/// which has put() for values, put_by_cereal() and write().
+template <class Archive>
+class OutputArchive : public cereal::OutputArchive<Archive, cereal::AllowEmptyClassElision> {
+ public:
+  /// Appends values; what cereal-style functions call, in all of cereal's three spellings.
+  template <class... Values>
+  Archive& operator()(const Values&... values) {
+    (self().put(values), ...);
+    return self();
+  }
+  template <class T>
+  Archive& operator&(const T& value) {
+    return (*this)(value);
+  }
+  template <class T>
+  Archive& operator<<(const T& value) {
+    return (*this)(value);
+  }
+
+ protected:
+  explicit OutputArchive(Archive* self) : cereal::OutputArchive<Archive, cereal::AllowEmptyClassElision>(self) {}
+
+  // What stands for a value in cereal-style functions.
+  template <class T>
+  void put(const cereal::NameValuePair<T>& pair) {
+    self().put(pair.value);
+  }
+  template <class T>
+  void put(const cereal::SizeTag<T>& tag) {
+    put_size(tag.size);
+  }
+  template <class T>
+  void put(const cereal::BinaryData<T>& data) {
+    self().write(data.data, data.size);
+  }
+  template <class Key, class Value>
+  void put(const cereal::MapItem<Key, Value>& item) {
+    self().put(item.key);
+    self().put(item.value);
+  }
+  template <class T>
+  void put(const cereal::base_class<T>& base) {
+    self().put(*static_cast<const T*>(base.base_ptr));
+  }
+  template <class T>
+  void put(const cereal::virtual_base_class<T>& base) {
+    self().put_by_cereal(base);
+  }
+  template <class T>
+  void put(const cereal::DeferredData<T>& deferred) {
+    self().put_by_cereal(deferred);
+  }
+  void put_size(std::uint64_t size) { self().write(&size, sizeof size); }
+
+ private:
+  Archive& self() noexcept { return static_cast<Archive&>(*this); }
+};
+
+// What cereal itself hands to the archive on the way through a type's functions.
+template <class Archive, class T>
+void save(OutputArchive<Archive>& archive, const cereal::NameValuePair<T>& pair) {
+  archive(pair);
+}
+template <class Archive, class T>
+void save(OutputArchive<Archive>& archive, const cereal::SizeTag<T>& tag) {
+  archive(tag);
+}
+template <class Archive, class T>
+void save(OutputArchive<Archive>& archive, const cereal::BinaryData<T>& data) {
+  archive(data);
+}
+template <class Archive, class T>
+  requires std::is_arithmetic_v<T>
+void save(OutputArchive<Archive>& archive, const T& value) {
+  archive(value);
+}
+
 /// A growing buffer of bytes, and a cereal archive for the types that bring their own functions. Owner; for one thread.
 ///
 /// Errors: WireError for what cannot be known at compile time (a handle that was moved from, nesting without end, a
 /// descriptor in a queue's item, a handle for a stranger). After an error the encoder must be cleared.
-class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision> {
-  using Archive = cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision>;
-
+class Encoder final : public OutputArchive<Encoder> {
  public:
   enum class Purpose {
     Item,       ///< Of a queue. Any process may read it at any time, so it cannot carry descriptors.
@@ -47,27 +123,12 @@ class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyCl
     Stranger,   ///< To a process that may not be of the family: no descriptors, handles or functions.
   };
 
-  explicit Encoder(Purpose purpose = Purpose::Item) noexcept : Archive(this), purpose_(purpose) {}
+  explicit Encoder(Purpose purpose = Purpose::Item) noexcept : OutputArchive(this), purpose_(purpose) {}
   /// Takes over the bytes and what belongs to them. `other` must not be in the middle of a value.
   Encoder(Encoder&& other) noexcept;
   ~Encoder() override;
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
-
-  /// Appends values; what cereal-style functions call, in all of cereal's three spellings.
-  template <class... Values>
-  Encoder& operator()(const Values&... values) {
-    (put(values), ...);
-    return *this;
-  }
-  template <class T>
-  Encoder& operator&(const T& value) {
-    return (*this)(value);
-  }
-  template <class T>
-  Encoder& operator<<(const T& value) {
-    return (*this)(value);
-  }
 
   /// Appends bytes as they are.
   void write(const void* bytes, std::size_t size) {
@@ -93,47 +154,20 @@ class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyCl
   void clear();
 
  private:
+  friend OutputArchive<Encoder>;
+
   /// Throws WireError if `what` must stay within the family and the bytes are for a stranger.
   void check_for_family(const char* what) const;
 
   template <class T>
   void put(const T& value);
-  template <class T>
-  void put(const cereal::NameValuePair<T>& pair) {
-    put(pair.value);
-  }
-  template <class T>
-  void put(const cereal::SizeTag<T>& tag) {
-    put_size(tag.size);
-  }
-  template <class T>
-  void put(const cereal::BinaryData<T>& data) {
-    write(data.data, data.size);
-  }
-  template <class Key, class Value>
-  void put(const cereal::MapItem<Key, Value>& item) {
-    put(item.key);
-    put(item.value);
-  }
-  template <class T>
-  void put(const cereal::base_class<T>& base) {
-    put(*static_cast<const T*>(base.base_ptr));
-  }
-  template <class T>
-  void put(const cereal::virtual_base_class<T>& base) {
-    put_by_cereal(base);
-  }
-  template <class T>
-  void put(const cereal::DeferredData<T>& deferred) {
-    put_by_cereal(deferred);
-  }
+  using OutputArchive::put;
   template <class T>
   void put_by_cereal(const T& value);
   template <class T>
   void put_elements(const T& range);
   template <class Element>
   void put_block(const Element* first, std::size_t count);
-  void put_size(std::uint64_t size) { write(&size, sizeof size); }
 
   [[noreturn]] static void throw_valueless();
   void grow(std::size_t more);
@@ -149,25 +183,6 @@ class Encoder final : public cereal::OutputArchive<Encoder, cereal::AllowEmptyCl
   std::unordered_set<const SharedObject*> known_objects_;  // Used once there are many.
   std::vector<int> descriptors_;
 };
-
-// What cereal itself hands to the archive on the way through a type's functions.
-template <class T>
-void save(Encoder& encoder, const cereal::NameValuePair<T>& pair) {
-  encoder(pair);
-}
-template <class T>
-void save(Encoder& encoder, const cereal::SizeTag<T>& tag) {
-  encoder(tag);
-}
-template <class T>
-void save(Encoder& encoder, const cereal::BinaryData<T>& data) {
-  encoder(data);
-}
-template <class T>
-  requires std::is_arithmetic_v<T>
-void save(Encoder& encoder, const T& value) {
-  encoder(value);
-}
 
 /// Reaches the protected container of std::queue, std::stack and std::priority_queue.
 template <class Adaptor>
@@ -231,7 +246,7 @@ template <class T>
 void Encoder::put_by_cereal(const T& value) {
   const NestingLevel level(depth_);
   used_cereal_ = true;
-  Archive::operator()(value);
+  cereal::OutputArchive<Encoder, cereal::AllowEmptyClassElision>::operator()(value);
 }
 
 template <class T>

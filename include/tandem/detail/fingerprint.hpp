@@ -29,89 +29,32 @@ std::string to_text(const Fingerprint& fingerprint);
 ///
 /// Errors: WireError for what means nothing to another run: handles, descriptors, functions.
 /// With clang, which has no builtin for it, the bytes between the members of a class that is copied as a whole count.
-class Fingerprinter final : public cereal::OutputArchive<Fingerprinter, cereal::AllowEmptyClassElision> {
-  using Archive = cereal::OutputArchive<Fingerprinter, cereal::AllowEmptyClassElision>;
-
+class Fingerprinter final : public OutputArchive<Fingerprinter> {
  public:
-  Fingerprinter() : Archive(this) {}
+  Fingerprinter() : OutputArchive(this) {}
   ~Fingerprinter() override = default;
-
-  template <class... Values>
-  Fingerprinter& operator()(const Values&... values) {
-    (put(values), ...);
-    return *this;
-  }
-  template <class T>
-  Fingerprinter& operator&(const T& value) {
-    return (*this)(value);
-  }
-  template <class T>
-  Fingerprinter& operator<<(const T& value) {
-    return (*this)(value);
-  }
   Fingerprint result() const noexcept { return digest_of(bytes_.bytes()); }
 
  private:
+  friend OutputArchive<Fingerprinter>;
+
   template <class T>
   void put(const T& value);
+  using OutputArchive::put;
   template <class T>
-  void put(const cereal::NameValuePair<T>& pair) {
-    put(pair.value);
+  void put_by_cereal(const T& value) {
+    cereal::OutputArchive<Fingerprinter, cereal::AllowEmptyClassElision>::operator()(value);
   }
-  template <class T>
-  void put(const cereal::SizeTag<T>& tag) {
-    put_size(tag.size);
-  }
-  template <class T>
-  void put(const cereal::BinaryData<T>& data) {
-    bytes_.write(data.data, data.size);
-  }
-  template <class Key, class Value>
-  void put(const cereal::MapItem<Key, Value>& item) {
-    put(item.key);
-    put(item.value);
-  }
-  template <class T>
-  void put(const cereal::base_class<T>& base) {
-    put(*static_cast<const T*>(base.base_ptr));
-  }
-  template <class T>
-  void put(const cereal::virtual_base_class<T>& base) {
-    Archive::operator()(base);
-  }
-  template <class T>
-  void put(const cereal::DeferredData<T>& deferred) {
-    Archive::operator()(deferred);
-  }
+  void write(const void* bytes, std::size_t size) { bytes_.write(bytes, size); }
   template <class T>
   void put_memory(const T& value);
   template <class Range>
   void put_elements(const Range& range) {
     for (auto&& element : range) put(static_cast<const std::remove_cvref_t<decltype(*std::begin(range))>&>(element));
   }
-  void put_size(std::uint64_t size) { bytes_.write(&size, sizeof size); }
 
   Encoder bytes_{Encoder::Purpose::Stranger};
 };
-
-// What cereal itself hands to the archive on the way through a type's functions.
-template <class T>
-void save(Fingerprinter& fingerprinter, const cereal::NameValuePair<T>& pair) {
-  fingerprinter(pair);
-}
-template <class T>
-void save(Fingerprinter& fingerprinter, const cereal::SizeTag<T>& tag) {
-  fingerprinter(tag);
-}
-template <class T>
-void save(Fingerprinter& fingerprinter, const cereal::BinaryData<T>& data) {
-  fingerprinter(data);
-}
-template <class T>
-  requires std::is_arithmetic_v<T>
-void save(Fingerprinter& fingerprinter, const T& value) {
-  fingerprinter(value);
-}
 
 /// The fingerprint of values that travel.
 template <class... Values>
@@ -146,7 +89,7 @@ void Fingerprinter::put(const T& value) {
   } else if constexpr (rule == Rule::Adaptor) {
     put(AdaptorAccess<T>::container(value));
   } else if constexpr (rule == Rule::Cereal) {
-    Archive::operator()(value);
+    put_by_cereal(value);
   } else if constexpr (travels(rule)) {
     bytes_(value);
   }
