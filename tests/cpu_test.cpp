@@ -12,27 +12,24 @@
 #include <thread>
 
 #include "core/cpu_sources.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace {
 
 using tandem::detail::CpuSources;
+using tandem::testing::TemporaryDirectory;
 
 // A made-up machine of 16 CPUs whose files are in a directory of the test's own.
 class CpuCountTest : public testing::Test {
  protected:
   CpuCountTest() {
     unsetenv("TANDEM_CPU_LIMIT");
-    std::string name = (std::filesystem::temp_directory_path() / "tandem_test_cpu_XXXXXX").string();
-    root_ = mkdtemp(name.data());
     sources_.proc = (root_ / "proc").string();
     sources_.cgroup = (root_ / "cgroup").string();
     sources_.affinity_call = false;
     sources_.online = 16;
   }
-  ~CpuCountTest() override {
-    unsetenv("TANDEM_CPU_LIMIT");
-    std::filesystem::remove_all(root_);
-  }
+  ~CpuCountTest() override { unsetenv("TANDEM_CPU_LIMIT"); }
 
   void write(const std::string& path, const std::string& text) {
     std::filesystem::create_directories((root_ / path).parent_path());
@@ -41,7 +38,8 @@ class CpuCountTest : public testing::Test {
   std::size_t count() const { return tandem::detail::cpu_count(sources_); }
   std::size_t cores() const { return tandem::detail::physical_core_count(sources_); }
 
-  std::filesystem::path root_;
+  const TemporaryDirectory directory_{"cpu"};
+  const std::filesystem::path& root_ = directory_.path();
   CpuSources sources_;
 };
 

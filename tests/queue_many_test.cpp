@@ -22,6 +22,7 @@ namespace tandem {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::put_range;
 using testing::Where;
 using testing::Worker;
 
@@ -37,11 +38,6 @@ class QueueManyInOrderTest : public testing::EverywhereTest {
 };
 TANDEM_TEST_EVERYWHERE(QueueManyInOrderTest);
 class QueueBatchTest : public testing::LeakCheckedTest {};
-
-template <class Q>
-void put_range(Q queue, int first, int last) {
-  for (int i = first; i < last; ++i) queue.put(i);
-}
 
 enum class Getting : std::uint8_t { Waiting, Trying, Timed };
 

@@ -33,15 +33,11 @@ using testing::as_raced;
 using testing::as_taken;
 using testing::drain;
 using testing::numbers;
+using testing::put_range;
 
 template <class Q>
 void take(Q queue, int count, Queue<int> taken) {
   for (int i = 0; i < count; ++i) taken.put(queue.get());
-}
-
-template <class Q>
-void put_range(Q queue, int first, int last) {
-  for (int i = first; i < last; ++i) queue.put(i);
 }
 
 // QUE-01

@@ -1,8 +1,6 @@
 // Value and Array when a process that uses them is killed: at each named point, and at random.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -23,25 +21,15 @@
 #include "support/kill_points.hpp"
 #include "support/leak_checked_test.hpp"
 #include "support/random.hpp"
+#include "support/wide.hpp"
 
 namespace tandem {
 namespace {
 
 using namespace std::chrono_literals;
 using testing::for_each_kill_point;
-
-// A struct that no single store writes: all words are the same unless it is torn.
-struct Wide {
-  std::array<std::uint64_t, 200> words{};
-  bool is(std::uint64_t word) const {
-    return std::ranges::all_of(words, [word](std::uint64_t one) { return one == word; });
-  }
-};
-Wide wide(std::uint64_t word) {
-  Wide all;
-  all.words.fill(word);
-  return all;
-}
+using testing::wide;
+using testing::Wide;
 
 class ValueKillTest : public testing::LeakCheckedTest {
  protected:

@@ -19,11 +19,14 @@
 
 #include "support/leak_checked_test.hpp"
 #include "support/where.hpp"
+#include "support/wide.hpp"
 
 namespace tandem {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::wide;
+using testing::Wide;
 using testing::Worker;
 
 struct Point {
@@ -31,20 +34,6 @@ struct Point {
   double y = 0;
   friend bool operator==(const Point&, const Point&) = default;
 };
-// Larger than a word, and than a cache line: all elements are the same unless it is torn.
-struct Wide {
-  std::array<std::uint64_t, 40> words{};
-  bool whole() const {
-    for (const std::uint64_t word : words)
-      if (word != words[0]) return false;
-    return true;
-  }
-};
-Wide wide(std::uint64_t word) {
-  Wide all;
-  all.words.fill(word);
-  return all;
-}
 struct alignas(256) Aligned {
   int number = 0;
 };

@@ -2,8 +2,6 @@
 
 #include <sqlite3.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -16,18 +14,6 @@ std::string content_of(const std::string& file) {
 void write_content(const std::string& file, const std::string& content) {
   std::ofstream(file, std::ios::binary | std::ios::trunc)
       .write(content.data(), static_cast<std::streamsize>(content.size()));
-}
-
-void JournalFixture::SetUp() {
-  ReportFixture::SetUp();
-  std::string name = std::filesystem::temp_directory_path() / "tandem_test_journal_XXXXXX";
-  ASSERT_NE(::mkdtemp(name.data()), nullptr);
-  directory_ = name;
-}
-
-void JournalFixture::TearDown() {
-  std::filesystem::remove_all(directory_);
-  ReportFixture::TearDown();
 }
 
 std::int64_t JournalFixture::query(const std::string& sql) const {

@@ -10,6 +10,7 @@
 
 #include <tandem/journal.hpp>
 
+#include "support/temporary_directory.hpp"
 #include "support/thread_fixture.hpp"
 
 namespace tandem::testing {
@@ -19,11 +20,8 @@ void write_content(const std::string& file, const std::string& content);
 
 class JournalFixture : public ReportFixture {
  protected:
-  void SetUp() override;
-  void TearDown() override;
-
-  const std::string& directory() const { return directory_; }
-  std::string file() const { return directory_ + "/sweep.journal"; }
+  const std::string& directory() const { return directory_.path().native(); }
+  std::string file() const { return directory() + "/sweep.journal"; }
   Journal journal(MapOptions options = {}) const { return {.file = file(), .map = std::move(options)}; }
   /// Runs a statement on the file, which must not be open.
   void run_sql(const std::string& sql) const;
@@ -36,7 +34,7 @@ class JournalFixture : public ReportFixture {
   static std::string system_refusal(const std::function<void()>& call);
 
  private:
-  std::string directory_;
+  const TemporaryDirectory directory_{"journal"};
 };
 
 }  // namespace tandem::testing

@@ -103,6 +103,11 @@ inline std::vector<int> numbers(int first, int last) {
   for (int i = first; i < last; ++i) all.push_back(i);
   return all;
 }
+/// Puts them.
+template <class Q>
+void put_range(Q queue, int first, int last) {
+  for (int i = first; i < last; ++i) queue.put(i);
+}
 /// What a queue holds, taken out; the queue is closed.
 template <class Q>
 std::vector<typename Q::value_type> drain(Q queue) {
