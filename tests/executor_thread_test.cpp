@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -170,6 +171,53 @@ TEST_F(ExecutorThreadTest, EveryKindOfWaitWorksInAFullPool) {
                       })
                       .get();
   EXPECT_EQ(sum, 10 + 6 + 6 + 2);
+}
+
+// A retry is not left to others, who may all be waiting for it.
+TEST_F(ExecutorThreadTest, TaskThatIsTriedAgainIsWaitedForInAFullPool) {
+  ThreadExecutor executor(1);
+  std::atomic<int> attempts{0};
+  const auto flaky = [&] {
+    if (++attempts % 3 != 0) throw std::runtime_error("not yet");
+    return 1;
+  };
+  const int sum = executor
+                      .submit([&] {
+                        int total = executor.submit({.retries = 2}, flaky).get();
+                        total += executor.submit({.retries = 2}, flaky).then([](int v) { return v; }).get();
+                        const std::vector some = {executor.submit({.retries = 2}, flaky)};
+                        for (const Future<int>& future : as_completed(some)) total += future.get();
+                        return total;
+                      })
+                      .get();
+  EXPECT_EQ(sum, 3);
+  EXPECT_EQ(executor.counters().retried, 6u);
+}
+
+// The one that waits does not begin it itself: another worker has it.
+TEST_F(ExecutorThreadTest, TaskThatIsTriedAgainElsewhereIsWaitedFor) {
+  ThreadExecutor executor(2);
+  std::atomic<int> attempts{0};
+  std::latch begun(1), go(1);
+  const auto flaky = [&] {
+    if (++attempts > 1) return 1;
+    begun.count_down();
+    go.wait();
+    throw std::runtime_error("not yet");
+  };
+  const Future<int> tried = executor.submit({.retries = 1}, flaky);
+  begun.wait();
+  Future<int> waiting;
+  Future<int> behind;
+  std::latch have_both(1);
+  waiting = executor.submit([&] {
+    have_both.wait();
+    go.count_down();
+    return tried.get();
+  });
+  behind = executor.submit([&] { return waiting.get(); });
+  have_both.count_down();
+  EXPECT_EQ(behind.get(), 1);
 }
 
 // However quick the items before were: those that are not begun when the map is dropped are left out.

@@ -350,9 +350,29 @@ void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error
       queue_.push_back(task);
       queued_ += task.items();
       ++retried_;
-      return;  // Whoever ran it asks for the next one now.
+      return;  // The place asks for the next one now.
     }
   }
+  fail(task, std::move(error));
+}
+
+bool ExecutorCore::failed_here(Task& task, std::exception_ptr error) noexcept {
+  if (task.attempts() > task.options().retries || given_up_.load() || !task.state().running()) {
+    fail(task, std::move(error));
+    return false;
+  }
+  if (task.options().deadline) clock_.forget(task);
+  if (trace_ != nullptr) trace_->ended(task, "retried", error);
+  {
+    MutexGuard guard(mutex_);
+    ++retried_;
+  }
+  task.attempts_.fetch_add(1, std::memory_order_relaxed);
+  watch(task);
+  return true;
+}
+
+void ExecutorCore::fail(Task& task, std::exception_ptr error) noexcept {
   task.forget();
   if (!task.state().claim_running()) return;
   task.state().write_error(without_exit_request(std::move(error)));

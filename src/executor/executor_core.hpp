@@ -82,6 +82,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
   /// no other attempt in any case.
   void failed(Task& task, std::exception_ptr error, bool final_error = false) noexcept;
+  /// The same where the thread that ran it can run it again: whether it is to do so. Not through the queue: somebody
+  /// who waits for it in a full pool would have nobody to run it.
+  bool failed_here(Task& task, std::exception_ptr error) noexcept;
   /// Places that start workers for tasks (Place::more_work()) say when there is one more that is free; next() notes
   /// when it gets a task.
   void worker_is_free() noexcept { free_workers_.fetch_add(1, std::memory_order_relaxed); }
@@ -106,6 +109,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   bool begin(Task& task) TANDEM_REQUIRES(mutex_);
   /// Starts the clock of a task that has begun.
   void watch(Task& task);
+  /// Claims and settles a task with its error.
+  void fail(Task& task, std::exception_ptr error) noexcept;
   /// Takes a task that was claimed while pending out of the queue and its counter. Whether the queue had a reference,
   /// which is the caller's then: a worker may have dropped the task instead.
   bool remove(Task& task) TANDEM_REQUIRES(mutex_);

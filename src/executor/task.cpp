@@ -29,8 +29,8 @@ std::string Task::name() const {
 void LocalTask::finished(ExecutorCore& core, Task& task, FutureState::Outcome outcome) noexcept {
   core.finished(task, outcome);
 }
-void LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept {
-  core.failed(task, std::move(error));
+bool LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept {
+  return core.failed_here(task, std::move(error));
 }
 
 bool in_worker() noexcept {

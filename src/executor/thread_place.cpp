@@ -19,6 +19,11 @@ void begin_in_trace(const ExecutorCore& core, const Task& task) {
   core.trace()->begun(task, self.name(), self.native_id().value_or(0));
 }
 
+void run_in_this_thread(ExecutorCore& core, Task& task) {
+  do begin_in_trace(core, task);
+  while (static_cast<LocalTask&>(task).run(core));
+}
+
 }  // namespace
 
 void ThreadPlace::open(std::shared_ptr<ExecutorCore> core) {
@@ -72,8 +77,7 @@ void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
   WorkerScope scope(*core);
   while (const TaskPtr task = core->next(Deadline::never(), &self.current)) {
     scope.busy_with(*task);
-    begin_in_trace(*core, *task);
-    static_cast<LocalTask&>(*task).run(*core);
+    run_in_this_thread(*core, *task);
     WorkerScope::free_of(*task);
     forget_current(self);
     checkpoint();
@@ -94,8 +98,7 @@ void ThreadPlace::each_current(See see) const {
 }
 
 void ThreadPlace::run_here(Task& task) noexcept {
-  begin_in_trace(*WorkerScope::current(), task);
-  static_cast<LocalTask&>(task).run(*WorkerScope::current());
+  run_in_this_thread(*WorkerScope::current(), task);
 }
 
 void ThreadPlace::stop(Task& task, Why why) noexcept {

@@ -60,7 +60,7 @@ class LocalCall final : public ResultState<R>, public LocalTask {
         LocalTask(static_cast<FutureState&>(*this), function_of(fn)),
         call_(std::in_place, std::forward<G>(fn), std::forward<Given>(args)...) {}
 
-  void run(ExecutorCore& core) noexcept override {
+  bool run(ExecutorCore& core) noexcept override {
     try {
       if constexpr (std::is_void_v<R>) {
         call();
@@ -71,8 +71,9 @@ class LocalCall final : public ResultState<R>, public LocalTask {
         forget();
         if (this->claim_running()) finished(core, *this, this->store(std::move(result)));
       }
+      return false;
     } catch (...) {
-      failed(core, *this, std::current_exception());
+      return failed(core, *this, std::current_exception());
     }
   }
   void forget() noexcept override { call_.reset(); }

@@ -79,13 +79,14 @@ class Task {
 class LocalTask : public Task {
  public:
   using Task::Task;
-  /// Makes the call and settles the result; the state is running. `core` decides about another attempt.
-  virtual void run(ExecutorCore& core) noexcept = 0;
+  /// Makes the call and settles the result; the state is running. True if it failed and is to be run once more, at once
+  /// and by the same thread: then it is still running, and whoever waits for it may count on that.
+  virtual bool run(ExecutorCore& core) noexcept = 0;
 
  protected:
   // In run(): see ExecutorCore.
   static void finished(ExecutorCore& core, Task& task, FutureState::Outcome outcome) noexcept;
-  static void failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept;
+  static bool failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept;
   /// Whether this attempt may move the arguments away.
   bool last_attempt() const noexcept { return attempts() > options().retries; }
 };
