@@ -1,7 +1,10 @@
 #include <tandem/executor.hpp>
 
 #include <gmock/gmock.h>
+#include <tandem/array.hpp>
+#include <tandem/exit.hpp>
 
+#include <algorithm>
 #include <forward_list>
 #include <iterator>
 #include <memory>
@@ -18,6 +21,7 @@ namespace tandem::testing {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
 template <class Place>
@@ -316,6 +320,59 @@ TYPED_TEST(ExecutorMapTest, ResultsOfAnyKind) {
   std::vector<bool> flags;
   for (const bool flag : executor.map(even, numbers(4))) flags.push_back(flag);
   EXPECT_THAT(flags, ElementsAre(true, false, true, false));
+}
+
+// An item that asks to exit fails; it does not end who reads the results.
+TYPED_TEST(ExecutorMapTest, ItemThatAsksToExitFails) {
+  auto executor = this->make(1);
+  const auto leave = [](int value) -> int {
+    if (value == 1) tandem::exit(7);
+    return value;
+  };
+  auto results = executor.map(MapOptions{.chunk_size = 3}, leave, numbers(3));
+  EXPECT_EQ(results.next(), 0);
+  try {
+    static_cast<void>(results.next());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("exit(7)"));
+  }
+  EXPECT_EQ(results.next(), 2);
+  EXPECT_THROW(executor.for_each(leave, numbers(3)), Error);
+  EXPECT_THROW(executor.submit(tasks::nothing).then([] { tandem::exit(7); }).get(), Error);
+}
+
+int fail_before(Array<int> calls, int item, int good_call) {
+  if (++calls[item] < good_call) throw std::out_of_range(std::to_string(item));
+  return item;
+}
+
+// Each item is called again by itself; those beside it in its chunk are not.
+TYPED_TEST(ExecutorMapTest, ItemThatFailsIsCalledAgainAsOftenAsAsked) {
+  ExecutorOptions options = this->options(2);
+  options.task.retries = 2;
+  typename TestFixture::Executor executor(options);
+  Array<int> calls(10);
+  const std::vector<Array<int>> shared(10, calls);
+  const std::vector<int> good_calls = {1, 2, 3, 1, 4, 1, 1, 3, 9, 1};
+  auto results = executor.map(MapOptions{.chunk_size = 5}, fail_before, shared, numbers(10), good_calls);
+  for (int item = 0; item < 10; ++item) {
+    if (good_calls[item] > 3) {
+      EXPECT_THROW(static_cast<void>(results.next()), std::out_of_range);
+    } else {
+      EXPECT_EQ(results.next(), item);
+    }
+  }
+  EXPECT_EQ(results.next(), std::nullopt);
+  for (int item = 0; item < 10; ++item) EXPECT_EQ(calls[item], std::min(good_calls[item], 3));
+  EXPECT_EQ(executor.counters().retried, 9u);
+  executor.for_each(MapOptions{.task = TaskOptions{.retries = 8}}, fail_before, shared, numbers(10), good_calls);
+}
+
+TEST(LocalMapTest, ItemsThatCannotBeCopiedAreNotTriedAgain) {
+  ThreadExecutor executor(ExecutorOptions{.workers = 1, .task = {.retries = 1}});
+  const auto made = std::views::iota(0, 3) | std::views::transform([](int i) { return std::make_unique<int>(i); });
+  EXPECT_THROW(executor.map([](std::unique_ptr<int> p) { return *p; }, made), std::invalid_argument);
 }
 
 /// Copied as bytes, and never assigned.

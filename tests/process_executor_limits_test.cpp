@@ -188,6 +188,31 @@ TEST_F(ProcessExecutorLimitsTest, TaskThatWantsTooMuchMemoryFails) {
   EXPECT_EQ(executor.submit(::getpid).get(), worker);
 }
 
+std::size_t fill_more_and_more(Value<int> calls, std::size_t mebibytes) {
+  calls += 1;
+  return fill(mebibytes);
+}
+
+// The items beside it have their results.
+TEST_F(ProcessExecutorLimitsTest, ItemOfAMapThatWantsTooMuchMemoryFails) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's memory cannot be limited";
+  ProcessExecutor executor(1);
+  constexpr std::uint64_t kLimit = 64 << 20;
+  Value<int> calls(0);
+  const MapOptions options{.chunk_size = 3, .task = TaskOptions{.retries = 2, .memory_limit_bytes = kLimit}};
+  auto results = executor.map(options, fill_more_and_more, std::vector(3, calls), std::vector<std::size_t>{1, 500, 2});
+  EXPECT_EQ(results.next(), 1u);
+  try {
+    static_cast<void>(results.next());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const OutOfMemory& error) {
+    EXPECT_EQ(error.limit_bytes(), kLimit);
+    EXPECT_GT(error.peak_bytes(), kLimit / 2);
+  }
+  EXPECT_EQ(results.next(), 2u);
+  EXPECT_EQ(calls.get(), 5);
+}
+
 std::size_t fill_or_abort(std::size_t mebibytes) noexcept {
   return fill(mebibytes);
 }

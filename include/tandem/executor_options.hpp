@@ -25,7 +25,8 @@ struct TaskOptions {
   std::optional<std::chrono::nanoseconds> deadline{};
   /// How often it is run again if an attempt fails: by an exception, a dead worker, a passed deadline or limit. Not if
   /// it is cancelled. It must be possible to copy the callable and the arguments. In threads a passed deadline is
-  /// final, since a thread cannot be ended.
+  /// final, since a thread cannot be ended, and the next attempt begins at once in the same thread. In a map() each item
+  /// is called again by itself if its call throws; a chunk that ends in another way is run again as a whole.
   unsigned retries = 0;
   /// Processes only, refused by threads: the most memory that it may use, and the most CPU time.
   std::optional<std::uint64_t> memory_limit_bytes{};
@@ -114,7 +115,7 @@ struct ExecutorCounters {
   std::uint64_t done = 0;
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
-  std::uint64_t retried = 0;  ///< Attempts beyond the first, of any of these.
+  std::uint64_t retried = 0;  ///< Attempts beyond the first, of any of these; those of a chunk count for each item.
   /// Items done or failed for each second since the first was submitted.
   double per_second = 0;
 };

@@ -22,6 +22,10 @@ std::size_t worker_limit(const ExecutorCore& core) noexcept {
   return core.worker_limit();
 }
 
+const TaskOptions& task_options(const ExecutorCore& core, const std::optional<TaskOptions>& own) noexcept {
+  return own ? *own : core.options().task;
+}
+
 std::shared_ptr<ExecutorCore> make_thread_executor(ExecutorOptions options, std::function<void()> initializer) {
   return ExecutorCore::make(std::move(options), std::make_unique<ThreadPlace>(std::move(initializer)));
 }

@@ -39,17 +39,6 @@ ExecutorOptions checked(ExecutorOptions options, std::uint64_t id) {
   return options;
 }
 
-/// What ends a thread or a process quietly must not end the one that asks for the result.
-std::exception_ptr without_exit_request(std::exception_ptr error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const ExitRequest& request) {
-    return std::make_exception_ptr(Error("the task called tandem::exit(" + std::to_string(request.code()) + ")"));
-  } catch (...) {
-    return error;
-  }
-}
-
 /// For traces.
 std::string_view name_of(FutureState::Outcome outcome) {
   return outcome == FutureState::Outcome::Value   ? "done"
@@ -332,6 +321,7 @@ void ExecutorCore::finished(Task& task, FutureState::Outcome outcome) noexcept {
                                       : outcome == FutureState::Outcome::Error ? failed_
                                                                                : cancelled_;
   count.fetch_add(task.items(), std::memory_order_relaxed);
+  if (const std::uint64_t again = task.retried_items(); again > 0) retried_.fetch_add(again, std::memory_order_relaxed);
   if (task.options().deadline) clock_.forget(task);
   if (trace_ != nullptr) trace_->ended(task, name_of(outcome), task.state().error());
   // The worker comes back at once: who waited for this result needs no other worker for the next task. Not if it may be
@@ -349,24 +339,21 @@ void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error
       task.state().add_reference();
       queue_.push_back(task);
       queued_ += task.items();
-      ++retried_;
+      retried_.fetch_add(task.items(), std::memory_order_relaxed);
       return;  // The place asks for the next one now.
     }
   }
   fail(task, std::move(error));
 }
 
-bool ExecutorCore::failed_here(Task& task, std::exception_ptr error) noexcept {
-  if (task.attempts() > task.options().retries || given_up_.load() || !task.state().running()) {
+bool ExecutorCore::failed_here(Task& task, std::exception_ptr error, bool final_error) noexcept {
+  if (final_error || task.attempts() > task.options().retries || given_up_.load() || !task.state().running()) {
     fail(task, std::move(error));
     return false;
   }
   if (task.options().deadline) clock_.forget(task);
   if (trace_ != nullptr) trace_->ended(task, "retried", error);
-  {
-    MutexGuard guard(mutex_);
-    ++retried_;
-  }
+  retried_.fetch_add(task.items(), std::memory_order_relaxed);
   task.attempts_.fetch_add(1, std::memory_order_relaxed);
   watch(task);
   return true;
@@ -492,7 +479,7 @@ ExecutorCounters ExecutorCore::counters() {
   take_in();
   counters.submitted = submitted_;
   counters.queued = queued_;
-  counters.retried = retried_;
+  counters.retried = retried_.load(std::memory_order_acquire);
   counters.done = done_.load(std::memory_order_acquire);
   counters.failed = failed_.load(std::memory_order_acquire);
   counters.cancelled = cancelled_.load(std::memory_order_acquire);

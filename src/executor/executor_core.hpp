@@ -84,7 +84,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void failed(Task& task, std::exception_ptr error, bool final_error = false) noexcept;
   /// The same where the thread that ran it can run it again: whether it is to do so. Not through the queue: somebody
   /// who waits for it in a full pool would have nobody to run it.
-  bool failed_here(Task& task, std::exception_ptr error) noexcept;
+  bool failed_here(Task& task, std::exception_ptr error, bool final_error) noexcept;
   /// Places that start workers for tasks (Place::more_work()) say when there is one more that is free; next() notes
   /// when it gets a task.
   void worker_is_free() noexcept { free_workers_.fetch_add(1, std::memory_order_relaxed); }
@@ -155,7 +155,6 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   std::chrono::steady_clock::time_point begun_ TANDEM_GUARDED_BY(mutex_);  // When the first task was seen.
   std::uint64_t submitted_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t queued_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::uint64_t retried_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::exception_ptr broken_ TANDEM_GUARDED_BY(mutex_);
   WaitPoint room_{};  // For room in the backlog: prepared and announced under the mutex, slept on without it.
 
@@ -165,6 +164,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   alignas(64) std::atomic<std::uint64_t> done_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<std::uint64_t> cancelled_{0};
+  std::atomic<std::uint64_t> retried_{0};
 };
 
 /// A thread that runs tasks of a core, while it does: those that they wait for can be run here too. Owner.

@@ -36,6 +36,19 @@ thread_local SettlingHere* t_settling = nullptr;
 
 }  // namespace
 
+std::exception_ptr without_exit_request(std::exception_ptr error) noexcept {
+  try {
+    std::rethrow_exception(error);
+  } catch (const ExitRequest& request) {
+    return std::make_exception_ptr(Error("the task called tandem::exit(" + std::to_string(request.code()) + ")"));
+  } catch (...) {
+    return error;
+  }
+}
+std::exception_ptr error_of_call() noexcept {
+  return without_exit_request(std::current_exception());
+}
+
 void lock_continuations() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
   for (Mutex& mutex : list_mutexes()) mutex.lock();
 }

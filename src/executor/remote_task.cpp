@@ -1,6 +1,7 @@
 #include <tandem/detail/remote_task.hpp>
 
 #include <cstring>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "core/check.hpp"
 #include "core/mutex.hpp"
 #include "executor/code_numbers.hpp"
+#include "process/limits.hpp"
 #include "wire/exceptions.hpp"
 
 namespace tandem::detail {
@@ -135,6 +137,22 @@ std::exception_ptr decoding_error() {
         Error("decoding the result called tandem::exit(" + std::to_string(request.code()) + ")"));
   } catch (...) {
     return std::current_exception();
+  }
+}
+
+std::exception_ptr error_of_limited_call() noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    const std::uint64_t limit = memory_limit_bytes();
+    if (limit == 0) return std::current_exception();
+    const std::uint64_t peak = peak_memory_bytes();
+    return std::make_exception_ptr(OutOfMemory("an item of a map wanted more memory than the " + std::to_string(limit) +
+                                                   " bytes that its task may have; it had " + std::to_string(peak) +
+                                                   " at the most",
+                                               limit, peak));
+  } catch (...) {
+    return error_of_call();
   }
 }
 

@@ -29,8 +29,8 @@ std::string Task::name() const {
 void LocalTask::finished(ExecutorCore& core, Task& task, FutureState::Outcome outcome) noexcept {
   core.finished(task, outcome);
 }
-bool LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept {
-  return core.failed_here(task, std::move(error));
+bool LocalTask::failed(ExecutorCore& core, Task& task, std::exception_ptr error, bool final_error) noexcept {
+  return core.failed_here(task, std::move(error), final_error);
 }
 
 bool in_worker() noexcept {

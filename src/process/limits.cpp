@@ -25,6 +25,8 @@ std::uint64_t status_bytes(const char* name) {
              : std::strtoull(text.c_str() + at + std::char_traits<char>::length(name), nullptr, 10) * 1024;
 }
 
+std::atomic<std::uint64_t> memory_limit{0};
+
 // For the handler.
 std::atomic<std::atomic<std::uint32_t>*> cpu_time_note{nullptr};
 
@@ -71,6 +73,10 @@ std::uint64_t private_memory_bytes() noexcept {
   return (resident - shared) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::uint64_t memory_limit_bytes() noexcept {
+  return memory_limit.load(std::memory_order_relaxed);
+}
+
 MemoryLimit::MemoryLimit(std::uint64_t bytes) {
   // What earlier work has freed would else not be counted when it is used again.
   ::malloc_trim(0);
@@ -78,12 +84,15 @@ MemoryLimit::MemoryLimit(std::uint64_t bytes) {
   ::getrlimit(RLIMIT_DATA, &limit);
   limit_before_ = limit.rlim_cur;
   const std::uint64_t now = status_bytes("VmData:");
-  limit.rlim_cur = bytes < limit_before_ - now || limit_before_ == RLIM_INFINITY ? now + bytes : limit_before_;
+  // RLIM_INFINITY is the largest number: a sum that no number holds is no limit, as one above that of the process is.
+  if (now < limit_before_ && bytes < limit_before_ - now) limit.rlim_cur = now + bytes;
   if (limit.rlim_max != RLIM_INFINITY && limit.rlim_cur > limit.rlim_max) limit.rlim_cur = limit.rlim_max;
   if (::setrlimit(RLIMIT_DATA, &limit) != 0) throw_errno("cannot limit the memory of a task");
+  memory_limit.store(bytes, std::memory_order_relaxed);
 }
 
 MemoryLimit::~MemoryLimit() {
+  memory_limit.store(0, std::memory_order_relaxed);
   struct rlimit limit{};
   ::getrlimit(RLIMIT_DATA, &limit);
   limit.rlim_cur = limit_before_;

@@ -28,6 +28,9 @@ class MemoryLimit {
   std::uint64_t limit_before_;
 };
 
+/// That of this process now; 0 if there is none.
+std::uint64_t memory_limit_bytes() noexcept;
+
 /// While it lives, this process is killed once it has used so much CPU time more, all threads together; before that, 1
 /// is written into `note`. Not more than one at a time. Owner.
 class CpuTimeLimit {

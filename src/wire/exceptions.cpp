@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 
 #include <any>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -28,11 +29,11 @@ namespace {
 
 /// An exception on its way.
 struct Record {
-  std::string type;      // The linker's name, which tells types apart; empty for no exception.
-  std::string text;      // What its constructor takes as text.
-  std::string category;  // Of its error code.
-  std::int64_t code = 0;
-  std::string path1, path2;  // Of std::filesystem::filesystem_error.
+  std::string type;          // The linker's name, which tells types apart; empty for no exception.
+  std::string text;          // What its constructor takes as text.
+  std::string category;      // Of its error code.
+  std::int64_t code = 0;     // Or the limit of OutOfMemory.
+  std::string path1, path2;  // Of std::filesystem::filesystem_error. The first: the peak of OutOfMemory, in digits.
 
   template <class Archive>
   void serialize(Archive& archive) {
@@ -45,7 +46,7 @@ using TextTypes =
     std::tuple<std::runtime_error, std::logic_error, std::invalid_argument, std::domain_error, std::length_error,
                std::out_of_range, std::range_error, std::overflow_error, std::underflow_error, Error, QueueClosed,
                StaleHandle, WireError, StateError, NotInitialized, ExecutorShutDown, BrokenExecutor, BacklogFull,
-               TaskCancelled, DeadlineExceeded>;
+               TaskCancelled, DeadlineExceeded, CpuTimeExceeded>;
 // Types whose text is always the same.
 using PlainTypes = std::tuple<std::exception, std::bad_exception, std::bad_alloc, std::bad_array_new_length,
                               std::bad_cast, std::bad_typeid, std::bad_function_call, std::bad_weak_ptr,
@@ -96,6 +97,9 @@ void describe(Record& record, const std::exception& error) {
     record.code = future->code().value();
   } else if (const auto* regex = dynamic_cast<const std::regex_error*>(&error)) {
     record.code = regex->code();
+  } else if (const auto* memory = dynamic_cast<const OutOfMemory*>(&error)) {
+    record.code = static_cast<std::int64_t>(memory->limit_bytes());
+    record.path1 = std::to_string(memory->peak_bytes());
   } else if (const auto* remote = dynamic_cast<const RemoteError*>(&error)) {
     // It may have come a long way already: its first type is what matters.
     record.type = typeid(RemoteError).name();
@@ -156,6 +160,9 @@ std::exception_ptr make(const Record& record) {
     made = std::make_exception_ptr(std::regex_error(static_cast<std::regex_constants::error_type>(record.code)));
   else if (is(typeid(ExitRequest)))
     made = std::make_exception_ptr(ExitRequest(static_cast<int>(record.code)));
+  else if (is(typeid(OutOfMemory)))
+    made = std::make_exception_ptr(OutOfMemory(record.text, static_cast<std::uint64_t>(record.code),
+                                               std::strtoull(record.path1.c_str(), nullptr, 10)));
   else if (is(typeid(RemoteError)))
     made = std::make_exception_ptr(RemoteError(record.category, record.text));
   if (made == nullptr)

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <stop_token>
@@ -11,6 +13,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <tandem/detail/future_state.hpp>
 
 namespace tandem::detail {
 
@@ -29,6 +33,7 @@ struct ChunkResult {
   std::vector<R> values;          ///< Of the items that succeeded.
   std::vector<Failure> failures;  ///< Of the others, in their order.
   std::chrono::nanoseconds time{};
+  std::uint64_t retried = 0;  ///< Calls beyond the first of an item.
 };
 template <>
 struct ChunkResult<void> {
@@ -42,6 +47,7 @@ struct ChunkResult<void> {
 
   std::vector<Failure> failures;
   std::chrono::nanoseconds time{};
+  std::uint64_t retried = 0;
 };
 
 /// The same for tasks of this process, whose buffers are used again and again: touching new memory costs more than what
@@ -72,11 +78,39 @@ class LookInterval {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-/// Calls `fn` for the items from `at` to `end`, and leaves `at` behind the last one that was called.
-template <class R, class F, class Item>
+/// Whether an item whose call failed is to be called again: each may be so often. Also puts down how often that was.
+class ItemRetries {
+ public:
+  explicit ItemRetries(unsigned each) noexcept : each_(each) {}
+  bool again(std::size_t item) noexcept {
+    if (item != item_) item_ = item, left_ = each_;
+    if (left_ == 0) return false;
+    --left_;
+    ++used_;
+    return true;
+  }
+  std::uint64_t used() const noexcept { return used_; }
+
+ private:
+  const unsigned each_;
+  std::size_t item_ = ~std::size_t{0};
+  unsigned left_ = 0;
+  std::uint64_t used_ = 0;
+};
+
+/// Calls `fn` for the items from `at` to `end`, and leaves `at` behind the last one that was called. `kKeep`: with
+/// copies of the items, since they may be called again.
+template <bool kKeep, class R, class F, class Item>
 void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size_t end, ChunkResult<R>& result) {
+  const auto call = [&](Item& item) -> decltype(auto) {
+    if constexpr (kKeep) {
+      return std::apply(fn, Item(std::as_const(item)));
+    } else {
+      return std::apply(fn, std::move(item));
+    }
+  };
   if constexpr (std::is_void_v<R>) {
-    for (; at < end; ++at) std::apply(fn, std::move(items[at]));
+    for (; at < end; ++at) static_cast<void>(call(items[at]));
   } else if constexpr (std::is_trivially_copyable_v<R> && std::is_default_constructible_v<R> &&
                        std::is_move_assignable_v<R> && !std::is_same_v<R, bool>) {
     // In place: a loop without any state that it has to keep in memory.
@@ -84,32 +118,43 @@ void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size
     result.values.resize(before + (end - at));
     R* value = result.values.data() + before;
     try {
-      for (; at < end; ++at, ++value) *value = std::apply(fn, std::move(items[at]));
+      for (; at < end; ++at, ++value) *value = call(items[at]);
     } catch (...) {
       result.values.resize(static_cast<std::size_t>(value - result.values.data()));
       throw;
     }
   } else {
-    for (; at < end; ++at) result.values.push_back(std::apply(fn, std::move(items[at])));
+    for (; at < end; ++at) result.values.push_back(call(items[at]));
   }
 }
 
-/// Calls `fn` for each item, until it is asked to stop. The failure of one does not stop the others.
+/// Calls `fn` for each item, until it is asked to stop. The failure of one does not stop the others; it is called again
+/// as often as `retries` says, if items can be copied.
 template <class R, class F, class Item>
-void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result, const std::stop_token& stop) {
+void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result, const std::stop_token& stop,
+               unsigned retries) {
   LookInterval interval;
+  ItemRetries again(retries);
   const auto begun = interval.last();
   if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
+  const auto run_until = [&](std::size_t& at, std::size_t end) {
+    if constexpr (std::copy_constructible<Item>) {
+      if (retries > 0) return run_items<true, R>(fn, items, at, end, result);
+    }
+    run_items<false, R>(fn, items, at, end, result);
+  };
   for (std::size_t at = 0; at < items.size() && !stop.stop_requested(); interval.next()) {
     const std::size_t end = std::min(items.size(), at + interval.items());
     while (at < end) {
       try {
-        run_items<R>(fn, items, at, end, result);
+        run_until(at, end);
       } catch (...) {
-        result.failures.push_back({at++, std::current_exception()});
+        if (!stop.stop_requested() && again.again(at)) continue;
+        result.failures.push_back({at++, error_of_call()});
       }
     }
   }
+  result.retried = again.used();
   result.time = interval.last() - begun;
 }
 

@@ -23,6 +23,8 @@ std::shared_ptr<ExecutorCore> make_thread_executor(ExecutorOptions options, std:
 /// An executor whose tasks are RemoteTasks that run in processes. `initializer`: a call for run_call(); null for none.
 std::shared_ptr<ExecutorCore> make_process_executor(ExecutorOptions options, const Encoder* initializer);
 std::size_t worker_limit(const ExecutorCore& core) noexcept;
+/// `own`, or those of the executor.
+const TaskOptions& task_options(const ExecutorCore& core, const std::optional<TaskOptions>& own) noexcept;
 
 /// Submits a call made by LocalCalls or its like; takes over the handle that it comes with.
 template <class Call>

@@ -101,7 +101,7 @@ class ThenState final : public ResultState<typename ThenResult<R, F>::type> {
         if (this->claim()) this->settle(this->store(std::move(result)));
       }
     } catch (...) {
-      if (this->claim()) this->settle_error(std::current_exception());
+      if (this->claim()) this->settle_error(error_of_call());
     }
   }
   Result call(const Future<R>& source) {

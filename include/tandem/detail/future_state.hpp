@@ -158,6 +158,12 @@ class FutureState {
   Task* const task_;
 };
 
+/// Within a handler: what a result fails with. tandem::exit() asks to end a thread or a process, and must not end the
+/// one that wants the result.
+std::exception_ptr error_of_call() noexcept;
+/// The same for an error that is at hand.
+std::exception_ptr without_exit_request(std::exception_ptr error) noexcept;
+
 std::string readable_type_name(const std::type_info& type);
 
 /// What stands for the result of a function that returns nothing.

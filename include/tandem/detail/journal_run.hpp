@@ -111,6 +111,7 @@ class JournalRun final : public MapRun<R> {
              const MapOptions& options, F fn, Input input)
       : core_(std::move(core)),
         task_(options.task),
+        retries_(task_options(*core_, task_).retries),
         sizer_(options, worker_limit(*core_), std::max<std::chrono::nanoseconds>(Calls::kChunkTime, kChunkTime)),
         deadline_(options.timeout ? Deadline::after(*options.timeout) : Deadline::never()),
         journal_(std::make_shared<JournalCore>(std::move(file), identity_of_call<R, Item>(fn, version))),
@@ -274,7 +275,7 @@ class JournalRun final : public MapRun<R> {
     run.on_disk = false;
     try {
       run.future = submit_call(*core_, task_, static_cast<std::uint32_t>(run.items),
-                               Calls::template make_chunk<R>(fn_, std::move(chunk)));
+                               Calls::template make_chunk<R>(fn_, std::move(chunk), retries_));
     } catch (...) {
       // What is in flight comes first.
       refused_ = input_ended_ = true;
@@ -296,6 +297,7 @@ class JournalRun final : public MapRun<R> {
 
   std::shared_ptr<ExecutorCore> core_;
   std::optional<TaskOptions> task_;
+  unsigned retries_;
   ChunkSizer sizer_;
   Deadline deadline_;
   const std::shared_ptr<JournalCore> journal_;

@@ -111,6 +111,47 @@ class LocalCall final : public ResultState<R>, public LocalTask {
   [[no_unique_address]] std::conditional_t<kTakesStopToken, std::stop_source, NoStop> stop_{};
 };
 
+/// A chunk of a map(). An attempt of its own is made for each item that fails, never for the chunk.
+template <class R, class F, class Item>
+class LocalChunkCall final : public ResultState<LocalChunk<R, Item>>, public LocalTask {
+  using Chunk = LocalChunk<R, Item>;
+
+ public:
+  using State = ResultState<Chunk>;
+  LocalChunkCall(std::shared_ptr<const F> fn, Chunk chunk)
+      : State(static_cast<LocalTask*>(this)),
+        LocalTask(static_cast<FutureState&>(*this), function_of(*fn)),
+        fn_(std::move(fn)),
+        chunk_(std::move(chunk)) {}
+
+  bool run(ExecutorCore& core) noexcept override {
+    try {
+      run_chunk<R>(*fn_, chunk_.items, chunk_, stop_.get_token(), options().retries);
+    } catch (...) {  // Not of an item: there is no memory for the results, say.
+      return failed(core, *this, std::current_exception(), true);
+    }
+    forget();
+    retried_ = chunk_.retried;
+    if (this->claim_running()) finished(core, *this, this->store(std::move(chunk_)));
+    return false;
+  }
+  void forget() noexcept override {
+    chunk_.items.clear();
+    fn_.reset();
+  }
+  void request_stop() noexcept override { stop_.request_stop(); }
+  const std::type_info& callable_type() const noexcept override { return typeid(F); }
+  bool repeatable() const noexcept override { return std::copy_constructible<Item>; }
+  std::uint64_t retried_items() const noexcept override { return retried_; }
+
+ private:
+  ~LocalChunkCall() override = default;
+  std::shared_ptr<const F> fn_;
+  Chunk chunk_;
+  std::stop_source stop_;
+  std::uint64_t retried_ = 0;
+};
+
 /// How ThreadExecutor makes tasks of calls.
 struct LocalCalls {
   /// Owner of one handle, which the Future that is made of it takes over.
@@ -142,18 +183,11 @@ struct LocalCalls {
   /// What the call that make_chunk() makes gives: a ChunkResult<R>, and the items for the next chunk if it keeps them.
   template <class R, class Item>
   using Chunk = LocalChunk<R, Item>;
-  /// `chunk` has the items, and room for the results.
+  /// `chunk` has the items, and room for the results. Each item that fails is called again as often as `retries` says;
+  /// these are also those of the task's options.
   template <class R, class F, class Item>
-  static auto* make_chunk(const Shared<F>& fn, Chunk<R, Item> chunk) {
-    auto* const call = make(
-        [fn](const std::stop_token& stop, Chunk<R, Item> mine) {
-          run_chunk<R>(*fn, mine.items, mine, stop);
-          mine.items.clear();
-          return mine;
-        },
-        std::move(chunk));
-    call->set_function(function_of(*fn));
-    return call;
+  static auto* make_chunk(const Shared<F>& fn, Chunk<R, Item> chunk, unsigned) {
+    return new LocalChunkCall<R, F, Item>(fn, std::move(chunk));
   }
 };
 

@@ -153,6 +153,7 @@ class MapRunOf final : public MapRun<R> {
   MapRunOf(std::shared_ptr<ExecutorCore> core, const MapOptions& options, F fn, Input input)
       : core_(std::move(core)),
         task_(options.task),
+        retries_(task_options(*core_, task_).retries),
         sizer_(options, worker_limit(*core_), Calls::kChunkTime),
         deadline_(options.timeout ? Deadline::after(*options.timeout) : Deadline::never()),
         fn_(Calls::share(std::move(fn))),
@@ -231,7 +232,7 @@ class MapRunOf final : public MapRun<R> {
       static_cast<ChunkResult<R>&>(chunk) = std::exchange(spare_result_, {});
       try {
         Future<Chunk> future = submit_call(*core_, task_, static_cast<std::uint32_t>(count),
-                                           Calls::template make_chunk<R>(fn_, std::move(chunk)));
+                                           Calls::template make_chunk<R>(fn_, std::move(chunk), retries_));
         const Place placed = in_flight_.emplace(next_number_++, InFlight{std::move(future), count}).first;
         items_in_flight_ += count;
         if constexpr (!kOrdered) completions_.watch(placed->second.future.state(), placed->first);
@@ -265,6 +266,7 @@ class MapRunOf final : public MapRun<R> {
 
   std::shared_ptr<ExecutorCore> core_;
   std::optional<TaskOptions> task_;
+  unsigned retries_;
   ChunkSizer sizer_;
   Deadline deadline_;
   typename Calls::template Shared<F> fn_;

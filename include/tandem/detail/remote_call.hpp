@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -156,6 +157,7 @@ template <class R>
 void encode_chunk_result(Encoder& encoder, const ChunkResult<R>& result) {
   if constexpr (!std::is_void_v<R>) encode(encoder, result.values);
   encode(encoder, static_cast<std::int64_t>(result.time.count()));
+  encode(encoder, result.retried);
   encode(encoder, static_cast<std::uint64_t>(result.failures.size()));
   for (const auto& failure : result.failures) {
     encode(encoder, static_cast<std::uint64_t>(failure.item));
@@ -166,6 +168,7 @@ template <class R>
 void decode_chunk_result(Decoder& decoder, ChunkResult<R>& result) {
   if constexpr (!std::is_void_v<R>) result.values = decode<std::vector<R>>(decoder);
   result.time = std::chrono::nanoseconds(decode<std::int64_t>(decoder));
+  result.retried = decode<std::uint64_t>(decoder);
   for (auto left = decode<std::uint64_t>(decoder); left > 0; --left) {
     const auto item = decode<std::uint64_t>(decoder);
     result.failures.push_back({static_cast<std::size_t>(item), decode_failure(decoder)});
@@ -173,24 +176,38 @@ void decode_chunk_result(Decoder& decoder, ChunkResult<R>& result) {
   decoder.expect_end();
 }
 
-/// The RemoteEntry of a chunk. The failure of one item does not stop the others.
+/// The RemoteEntry of a chunk. The failure of one item does not stop the others; it is called again as often as its
+/// chunk says.
 template <class R, class F, class Item>
 void enter_remote_chunk(const void* function, Decoder& decoder, Encoder& encoder) {
   const auto begun = std::chrono::steady_clock::now();
   ChunkResult<R> result;
   {
     const F fn = decode_callable<F>(function, decoder);
+    const auto retries = decode<std::uint32_t>(decoder);
+    ItemRetries again(retries);
+    const auto call = [&](auto&&... args) {
+      if constexpr (std::is_void_v<R>) {
+        invoke_remote(fn, std::forward<decltype(args)>(args)...);
+      } else {
+        result.values.push_back(invoke_remote(fn, std::forward<decltype(args)>(args)...));
+      }
+    };
     ItemColumns<Item>::for_all(decoder, [&](std::size_t at, auto&&... args) {
-      try {
-        if constexpr (std::is_void_v<R>) {
-          invoke_remote(fn, std::forward<decltype(args)>(args)...);
-        } else {
-          result.values.push_back(invoke_remote(fn, std::forward<decltype(args)>(args)...));
+      for (;;) {
+        try {
+          if constexpr (std::copy_constructible<Item>) {
+            if (retries > 0) return call(std::remove_cvref_t<decltype(args)>(std::as_const(args))...);
+          }
+          return call(std::forward<decltype(args)>(args)...);
+        } catch (...) {
+          if (again.again(at)) continue;
+          result.failures.push_back({at, error_of_limited_call()});
+          return;
         }
-      } catch (...) {
-        result.failures.push_back({at, std::current_exception()});
       }
     });
+    result.retried = again.used();
   }
   result.time = std::chrono::steady_clock::now() - begun;
   encode_chunk_result(encoder, result);
@@ -202,12 +219,13 @@ class RemoteChunkCall final : public ResultState<LocalChunk<R, Item>>, public Re
 
  public:
   using State = ResultState<Chunk>;
-  RemoteChunkCall(const F& fn, Chunk chunk)
+  RemoteChunkCall(const F& fn, Chunk chunk, unsigned retries)
       : State(static_cast<RemoteTask*>(this)),
         RemoteTask(static_cast<FutureState&>(*this), &enter_remote_chunk<R, F, Item>, function_of(fn)),
         chunk_(std::move(chunk)) {
     const EncoderLease lease;
     encode_callable(*lease, fn);
+    encode(*lease, std::uint32_t{retries});
     ItemColumns<Item>::encode_all(*lease, chunk_.items);
     payload_.assign(*lease);
     chunk_.items.clear();
@@ -216,6 +234,7 @@ class RemoteChunkCall final : public ResultState<LocalChunk<R, Item>>, public Re
   FutureState::Outcome take_result(Decoder& result) noexcept override {
     try {
       decode_chunk_result<R>(result, chunk_);
+      retried_ = chunk_.retried;
       return this->store(std::move(chunk_));
     } catch (...) {
       this->write_error(decoding_error());
@@ -223,10 +242,13 @@ class RemoteChunkCall final : public ResultState<LocalChunk<R, Item>>, public Re
     }
   }
   const std::type_info& callable_type() const noexcept override { return typeid(F); }
+  bool repeatable() const noexcept override { return std::copy_constructible<Item>; }
+  std::uint64_t retried_items() const noexcept override { return retried_; }
 
  private:
   ~RemoteChunkCall() override = default;
   Chunk chunk_;  // Its memory, for the result.
+  std::uint64_t retried_ = 0;
 };
 
 /// How ProcessExecutor makes tasks of calls.
@@ -255,10 +277,10 @@ struct RemoteCalls {
   template <class R, class Item>
   using Chunk = LocalChunk<R, Item>;
   template <class R, class F, class Item>
-  static auto* make_chunk(const F& fn, Chunk<R, Item> chunk) {
+  static auto* make_chunk(const F& fn, Chunk<R, Item> chunk, unsigned retries) {
     static_assert(require_portable<F>() && require_portable<Item>());
     if constexpr (!std::is_void_v<R>) static_assert(require_portable<R>());
-    return new RemoteChunkCall<R, F, Item>(fn, std::move(chunk));
+    return new RemoteChunkCall<R, F, Item>(fn, std::move(chunk), retries);
   }
 };
 

@@ -101,6 +101,9 @@ class RemoteTask : public Task {
 /// Within a handler: what a result fails with that cannot be decoded. What asks to exit must not end who wants it.
 std::exception_ptr decoding_error();
 
+/// As error_of_call(), in a worker: OutOfMemory for a std::bad_alloc of a task with a memory limit.
+std::exception_ptr error_of_limited_call() noexcept;
+
 // Exceptions among other values.
 void encode_failure(Encoder& encoder, const std::exception_ptr& error);
 std::exception_ptr decode_failure(Decoder& decoder);

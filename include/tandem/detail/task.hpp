@@ -40,6 +40,8 @@ class Task {
   /// How many items it stands for in counters: those of a chunk of map().
   std::uint32_t items() const noexcept { return items_; }
 
+  /// Calls beyond the first, within this attempt, of its items: for counters.
+  virtual std::uint64_t retried_items() const noexcept { return 0; }
   /// Destroys callable and arguments, before the outcome is told: called by who runs it, or by who has cancelled it
   /// while it was pending.
   virtual void forget() noexcept = 0;
@@ -86,7 +88,8 @@ class LocalTask : public Task {
  protected:
   // In run(): see ExecutorCore.
   static void finished(ExecutorCore& core, Task& task, FutureState::Outcome outcome) noexcept;
-  static bool failed(ExecutorCore& core, Task& task, std::exception_ptr error) noexcept;
+  /// `final_error`: no other attempt in any case.
+  static bool failed(ExecutorCore& core, Task& task, std::exception_ptr error, bool final_error = false) noexcept;
   /// Whether this attempt may move the arguments away.
   bool last_attempt() const noexcept { return attempts() > options().retries; }
 };
