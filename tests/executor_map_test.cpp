@@ -339,7 +339,10 @@ TYPED_TEST(ExecutorMapTest, ItemThatAsksToExitFails) {
   }
   EXPECT_EQ(results.next(), 2);
   EXPECT_THROW(executor.for_each(leave, numbers(3)), Error);
-  EXPECT_THROW(executor.submit(tasks::nothing).then([] { tandem::exit(7); }).get(), Error);
+  Event begun, go;
+  const Future<void> behind = executor.submit(tasks::hold, begun, go, 1).then([](int) { tandem::exit(7); });
+  go.set();
+  EXPECT_THROW(behind.get(), Error);
 }
 
 int fail_before(Array<int> calls, int item, int good_call) {
