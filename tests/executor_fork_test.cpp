@@ -1,8 +1,15 @@
 // Executors and a plain fork().
 #include <tandem/executor.hpp>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
 #include <latch>
 #include <optional>
+#include <stop_token>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,6 +56,41 @@ TEST_F(ExecutorForkTest, ChildForkedByATaskExits) {
   ThreadExecutor executor(2);
   const pid_t child = executor.submit([] { return fork_child([] { return 7; }); }).get();
   EXPECT_EQ(exit_code_of(child), 7);
+}
+
+// A deadline that nobody could watch is refused, and does no harm to what comes behind.
+TEST_F(ExecutorForkTest, DeadlineWithoutAThreadForTheClockIsRefused) {
+  const pid_t child = fork_child([] {
+    ThreadExecutor executor(1);
+    executor.submit([] {}).get();
+    // Root is exempt from the limit.
+    if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 20;
+    rlimit before{};
+    ::getrlimit(RLIMIT_NPROC, &before);
+    const rlimit none = {0, before.rlim_max};
+    if (::setrlimit(RLIMIT_NPROC, &none) != 0) return 21;
+    const TaskOptions options{.deadline = std::chrono::milliseconds(10)};
+    for (int round = 0; round < 2; ++round) {
+      try {
+        static_cast<void>(executor.submit(options, [] {}));
+        return 22;
+      } catch (const std::system_error& error) {
+        if (error.code().value() != EAGAIN) return 23;
+      }
+    }
+    if (executor.submit([] { return 5; }).get() != 5 || executor.counters().submitted != 2) return 24;
+    ::setrlimit(RLIMIT_NPROC, &before);
+    const auto until_stopped = [](const std::stop_token& stop) {
+      while (!stop.stop_requested()) std::this_thread::yield();
+    };
+    try {
+      executor.submit(options, until_stopped).get();
+      return 25;
+    } catch (const DeadlineExceeded&) {
+      return 0;
+    }
+  });
+  EXPECT_EQ(exit_code_of(child), 0);
 }
 
 // EXE-34: children are forked, and use executors, while a pool is busy submitting to itself.

@@ -9,9 +9,13 @@
 #include <set>
 #include <stdexcept>
 #include <stop_token>
+#include <string_view>
 #include <thread>
+#include <typeinfo>
 #include <vector>
 
+#include "executor/executor_core.hpp"
+#include "support/at_kill_points.hpp"
 #include "support/bodies.hpp"
 #include "support/thread_fixture.hpp"
 
@@ -218,6 +222,74 @@ TEST_F(ExecutorThreadTest, TaskThatIsTriedAgainElsewhereIsWaitedFor) {
   behind = executor.submit([&] { return waiting.get(); });
   have_both.count_down();
   EXPECT_EQ(behind.get(), 1);
+}
+
+// SHD-29: what a task runs while it waits for it is given up like the task itself.
+TEST_F(ExecutorThreadTest, ShutdownGivesUpWhatATaskRunsWhileItWaits) {
+  std::latch begun(1);
+  ThreadExecutor executor(ExecutorOptions{.workers = 1, .name_prefix = "parser"});
+  Future<void> inner;
+  const auto until_stopped = [&](const std::stop_token& stop) {
+    begun.count_down();
+    while (!stop.stop_requested()) std::this_thread::yield();
+  };
+  const Future<void> outer = executor.submit({.name = "outer"}, [&] {
+    inner = executor.submit({.name = "inner"}, until_stopped);
+    inner.wait();
+  });
+  begun.wait();
+  ASSERT_EQ(executor.workers().size(), 1u);
+  EXPECT_EQ(executor.workers().front().task, "inner");
+  const ShutdownReport report = executor.shutdown_for(std::chrono::seconds(0));
+  EXPECT_EQ(report.to_string(), "0 tasks cancelled, 2 given up: outer (in parser-0), inner (in parser-0)");
+  EXPECT_THROW(inner.get(), ExecutorShutDown);
+  EXPECT_THROW(outer.get(), ExecutorShutDown);
+}
+
+/// A call that says when it is destroyed.
+class Call final : public detail::ResultState<int>, public detail::LocalTask {
+ public:
+  using State = detail::ResultState<int>;
+  explicit Call(std::atomic<bool>& gone)
+      : State(static_cast<LocalTask*>(this)), LocalTask(static_cast<FutureState&>(*this), nullptr), gone_(gone) {}
+  bool run(detail::ExecutorCore& core) noexcept override {
+    if (claim_running()) finished(core, *this, store(1));
+    return false;
+  }
+  void forget() noexcept override {}
+  const std::type_info& callable_type() const noexcept override { return typeid(*this); }
+  bool repeatable() const noexcept override { return false; }
+
+ private:
+  ~Call() override { gone_ = true; }
+  std::atomic<bool>& gone_;
+};
+
+// Nothing is kept of a task that is stopped as soon as it has begun, however long it may run.
+TEST_F(ExecutorThreadTest, StoppedTaskIsNotKeptUntilItsDeadline) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "needs a build with kill points";
+  const auto core = detail::make_thread_executor({.workers = 1}, nullptr);
+  std::atomic<bool> gone{false};
+  Future<int> future;
+  std::latch submitted(1);
+  AtKillPoints stop([&](std::string_view name) {
+    if (name != "executor.watch") return;
+    submitted.wait();
+    EXPECT_TRUE(future.stop());
+  });
+  future = detail::submit_call(*core, TaskOptions{.deadline = std::chrono::hours(1)}, 1, new Call(gone));
+  submitted.count_down();
+  future.wait();
+  future = {};
+  // The worker has let go of the task when it runs the next one.
+  detail::submit_call(*core, std::nullopt, 1, detail::LocalCalls::make([] {})).get();
+  EXPECT_TRUE(gone);
+  core->shutdown(Backlog::Run, detail::Deadline::never());
+}
+
+TEST_F(ExecutorThreadTest, LongestDeadlineIsNone) {
+  ThreadExecutor executor(1);
+  EXPECT_EQ(executor.submit({.deadline = std::chrono::nanoseconds::max()}, [] { return 1; }).get(), 1);
 }
 
 // However quick the items before were: those that are not begun when the map is dropped are left out.

@@ -193,6 +193,36 @@ std::size_t fill_more_and_more(Value<int> calls, std::size_t mebibytes) {
   return fill(mebibytes);
 }
 
+TEST_F(ProcessExecutorLimitsTest, LargestLimitIsNone) {
+  ProcessExecutor executor(1);
+  const TaskOptions options{.deadline = std::chrono::nanoseconds::max(), .memory_limit_bytes = ~std::uint64_t{0}};
+  EXPECT_EQ(executor.submit(options, fill, 30).get(), 30u);
+}
+
+volatile std::sig_atomic_t asked_to_end = 0;
+int end_when_asked_and_allowed(Value<int> pid, Event go, Value<int> ended) {
+  ::signal(SIGTERM, [](int) { asked_to_end = 1; });
+  pid.set(::getpid());
+  while (asked_to_end == 0) std::this_thread::yield();
+  go.wait();
+  ended.set(1);
+  return 0;
+}
+
+TEST_F(ProcessExecutorLimitsTest, LongestGraceTimeIsForEver) {
+  ProcessExecutor executor(ExecutorOptions{.workers = 2, .terminate_grace = std::chrono::milliseconds::max()});
+  Value<int> pid(0), ended(0);
+  Event go;
+  Future<int> future = executor.submit(end_when_asked_and_allowed, pid, go, ended);
+  const detail::Fd worker = detail::open_pidfd(once_set(pid));
+  EXPECT_TRUE(future.stop());
+  // The pool's thread has looked whether somebody is to be killed.
+  for (int task = 0; task < 3; ++task) EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
+  go.set();
+  EXPECT_TRUE(ends_within(worker, 10s));
+  EXPECT_EQ(ended.get(), 1);
+}
+
 // The items beside it have their results.
 TEST_F(ProcessExecutorLimitsTest, ItemOfAMapThatWantsTooMuchMemoryFails) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's memory cannot be limited";
@@ -274,6 +304,26 @@ TEST_F(ProcessExecutorLimitsTest, WorkersAreReplacedBehindTheirQuota) {
   for (const Future<pid_t>& future : futures) ++ran[future.get()];
   EXPECT_GE(ran.size(), 20u);
   for (const auto& [pid, count] : ran) EXPECT_LE(count, 3);
+}
+
+int wait_and_give(Event event) {
+  event.wait();
+  return 1;
+}
+int set_and_give(Event event) {
+  event.set();
+  return 1;
+}
+
+// What was sent to a worker as the last that it may run can be taken back as well, when it waits behind a long task.
+TEST_F(ProcessExecutorLimitsTest, QuotaKeepsNothingBehindALongTask) {
+  constexpr std::size_t kQuick = 200;
+  ProcessExecutor executor(ExecutorOptions{.workers = 2, .tasks_per_child = kQuick + 2});
+  // So quick, in one worker, that the next two are sent to it together.
+  for (std::size_t task = 0; task < kQuick; ++task) executor.submit(tasks::nothing).get();
+  const Event event;
+  const Future<int> waits = executor.submit(wait_and_give, event), sets = executor.submit(set_and_give, event);
+  EXPECT_EQ(waits.get() + sets.get(), 2);
 }
 
 // EXE-29, POL-29, SHD-22, SHD-23, CRS-04: while they turn over, closing runs what is left; giving up ends it.

@@ -64,8 +64,9 @@ AnyExecutor::~AnyExecutor() {
 
 void AnyExecutor::end_quietly() noexcept {
   if (core_ == nullptr || !core_->in_own_process()) return;
-  // The last one to let go of an executor may be a task of its own, which cannot wait for itself.
-  if (detail::WorkerScope::current() == core_.get()) {
+  // The last one to let go of an executor may be a task of its own, or what goes on behind one, which cannot wait for
+  // itself.
+  if (core_->in_own_thread()) {
     core_->close(Backlog::Run);
     return;
   }

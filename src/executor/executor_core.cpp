@@ -12,6 +12,7 @@
 
 #include "core/blocking.hpp"
 #include "core/exception_text.hpp"
+#include "core/kill_point.hpp"
 #include "core/log.hpp"
 #include "executor/executors.hpp"
 #include "thread/thread_registry.hpp"
@@ -76,6 +77,9 @@ ExecutorCore::~ExecutorCore() {
 bool ExecutorCore::in_own_process() const noexcept {
   return fork_generation_ == ThreadRegistry::instance().fork_generation();
 }
+bool ExecutorCore::in_own_thread() const {
+  return WorkerScope::current() == this || place_->in_own_thread();
+}
 void ExecutorCore::check_process() const {
   if (!in_own_process())
     throw StateError("the executor " + name() + " belongs to the process that this one was forked off");
@@ -97,6 +101,7 @@ void ExecutorCore::submit(Task& task) {
     throw std::invalid_argument("a task whose callable or arguments cannot be copied cannot be tried again");
   task.executor_ = id_;
   if (!open_.load(std::memory_order_relaxed)) refuse();
+  if (task.options_->deadline) clock_.start(*this);
   if (options_.backlog_limit && WorkerScope::current() != this) {
     put_in_queue(task);
   } else {
@@ -258,8 +263,11 @@ bool ExecutorCore::begin(Task& task) {
   return true;
 }
 
-void ExecutorCore::watch(Task& task) {
-  if (task.options().deadline) clock_.watch(*this, task, *task.options().deadline);
+void ExecutorCore::watch(Task& task, std::chrono::nanoseconds time) {
+  TANDEM_KILL_POINT("executor.watch");
+  clock_.watch(task, time);
+  // Who settled it meanwhile has told the clock so, too early: it would keep the result until the time is over.
+  if (!task.state().running()) clock_.forget(task);
 }
 
 bool ExecutorCore::remove(Task& task) {
@@ -419,8 +427,9 @@ std::size_t ExecutorCore::close(Backlog backlog) {
 
 ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline) {
   check_process();
-  if (WorkerScope::current() == this)
-    throw StateError("a task of the executor " + name() + " shuts it down: it would wait for itself");
+  if (in_own_thread())
+    throw StateError("a task of the executor " + name() +
+                     ", or a callback of its result, shuts it down: it would wait " + "for itself");
   ShutdownReport report;
   report.cancelled = close(backlog);
   if (!given_up_.load() && !place_->join(deadline)) {

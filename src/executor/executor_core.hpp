@@ -55,6 +55,8 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Throws StateError in a process that was forked off the executor's.
   void check_process() const;
   bool in_own_process() const noexcept;
+  /// Whether the calling thread runs a task of this executor, or a callback for it: then it cannot wait for its end.
+  bool in_own_thread() const;
 
   // For places.
   /// The next task, now running; waits for one. Null when the executor is closed and has none left, and for ever then,
@@ -76,7 +78,7 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Null if there is none. A place tells it where a task runs.
   TaskTrace* trace() const noexcept { return trace_.get(); }
   /// The deadline of a task that has been handed out, but not been run for so long: it is looked at again after `time`.
-  void watch_again(Task& task, std::chrono::nanoseconds time) { clock_.watch(*this, task, time); }
+  void watch(Task& task, std::chrono::nanoseconds time);
   /// Counts and settles, after claim_running() was won and, for Outcome::Value or Error, the result is written.
   void finished(Task& task, FutureState::Outcome outcome) noexcept;
   /// Puts a task whose attempt failed back for another one, or claims it and settles it with the error. `final_error`:
@@ -108,7 +110,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   /// Makes a task that was queued one that runs; false if it is cancelled.
   bool begin(Task& task) TANDEM_REQUIRES(mutex_);
   /// Starts the clock of a task that has begun.
-  void watch(Task& task);
+  void watch(Task& task) {
+    if (task.options().deadline) watch(task, *task.options().deadline);
+  }
   /// Claims and settles a task with its error.
   void fail(Task& task, std::exception_ptr error) noexcept;
   /// Takes a task that was claimed while pending out of the queue and its counter. Whether the queue had a reference,
@@ -198,7 +202,8 @@ bool in_worker() noexcept;
 /// Throws StateError in a process that was forked off that of the task's executor: nobody will run it.
 void check_task_process(const Task& task);
 void withdraw_task(Task& task) noexcept;
-void stop_task(Task& task) noexcept;
+/// False if there is nobody who could.
+bool stop_task(Task& task) noexcept;
 bool run_task_here(Task& task) noexcept;
 
 }  // namespace tandem::detail

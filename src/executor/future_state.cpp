@@ -8,6 +8,7 @@
 
 #include "core/blocking.hpp"
 #include "core/check.hpp"
+#include "core/kill_point.hpp"
 #include "core/mutex.hpp"
 #include "executor/executor_core.hpp"
 #include "ipc/futex.hpp"
@@ -210,9 +211,14 @@ bool FutureState::cancel() noexcept {
 }
 
 bool FutureState::stop() noexcept {
-  if (cancel()) return true;
-  if (task_ != nullptr && running()) stop_task(*task_);
-  return done() && outcome_ == Outcome::Cancelled;
+  // Again if it has gone back to pending meanwhile, for another attempt or another worker, or has come from there.
+  while (!cancel()) {
+    TANDEM_KILL_POINT("future.stop");
+    const std::uint32_t now = phase();
+    if (now == kPending) continue;
+    if (now != kRunning || task_ == nullptr || !stop_task(*task_)) return done() && outcome_ == Outcome::Cancelled;
+  }
+  return true;
 }
 
 }  // namespace tandem::detail

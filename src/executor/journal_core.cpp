@@ -15,7 +15,6 @@
 #include "core/blocking.hpp"
 #include "core/check.hpp"
 #include "core/demangle.hpp"
-#include "core/kill_point.hpp"
 #include "core/mutex.hpp"
 #include "executor/journal_store.hpp"
 #include "thread/body_name.hpp"

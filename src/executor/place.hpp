@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ class Place {
   /// Ends a running task: settles it with the error that `why` stands for, unless it is settled by now, and sees to it
   /// that its worker gets free.
   virtual void stop(Task& task, Why why) noexcept = 0;
+  /// Whether the calling thread is one that a join() waits for and that runs no tasks: it runs callbacks of futures.
+  virtual bool in_own_thread() const { return false; }
   /// Waits until every worker is gone, once the core is closed; false if the deadline passes.
   virtual bool join(const Deadline& deadline) = 0;
   /// Behind a join() that took too long: gives back what was taken and is not begun, begins nothing any more, stops all
@@ -56,5 +59,8 @@ class Place {
   /// WorkerScope): so that a task can wait for another one in a full pool. Only threads have such scopes.
   virtual void run_here(Task& task) noexcept = 0;
 };
+
+/// What a task fails with that is stopped for its deadline, or because its executor gives up.
+std::exception_ptr stop_error(const Task& task, Place::Why why);
 
 }  // namespace tandem::detail

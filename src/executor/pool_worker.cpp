@@ -111,8 +111,8 @@ void PoolWorker::send(std::vector<TaskPtr>& tasks) {
       append_bytes(message_, bytes);
     }
   }
-  TANDEM_KILL_POINT("pool.send");
   try {
+    TANDEM_KILL_POINT("pool.send");
     tasks_.put(message_);
   } catch (...) {
     knows_.clear();
@@ -178,6 +178,13 @@ bool PoolWorker::has(const Task& task) const noexcept {
                      [&](const InFlight& in_flight) { return in_flight.task.get() == &task; });
 }
 
+bool PoolWorker::has_ended(const Task& task) const noexcept {
+  const std::uint64_t begun = WorkerRecord::number_of(WorkerRecord::of(record_).begun.load());
+  return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const InFlight& in_flight) {
+    return in_flight.task.get() == &task && in_flight.number < begun;
+  });
+}
+
 void PoolWorker::close() noexcept {
   if (std::exchange(closed_, true)) return;
   try {
@@ -188,8 +195,14 @@ void PoolWorker::close() noexcept {
 }
 
 void PoolWorker::terminate(std::chrono::milliseconds grace) {
-  closed_ = true;
-  if (!kill_at_) kill_at_ = Clock::now() + grace;
+  if (!std::exchange(closed_, true)) {
+    try {
+      tasks_.close();  // If its task takes no notice of SIGTERM and ends, it leaves behind that.
+    } catch (const std::exception&) {
+      grace = std::chrono::milliseconds(0);
+    }
+  }
+  if (kill_at_.is_never()) kill_at_ = Deadline::after(grace);
   try {
     child_->signal(SIGTERM);
   } catch (const std::system_error&) {
@@ -197,9 +210,9 @@ void PoolWorker::terminate(std::chrono::milliseconds grace) {
   }
 }
 
-void PoolWorker::kill_if_due(Clock::time_point now) noexcept {
-  if (!kill_at_ || now < *kill_at_) return;
-  kill_at_.reset();
+void PoolWorker::kill_if_due() noexcept {
+  if (!kill_at_.passed()) return;
+  kill_at_ = Deadline::never();
   try {
     child_->signal(SIGKILL);
   } catch (const std::system_error&) {

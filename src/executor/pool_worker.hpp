@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <tandem/crash_report.hpp>
+#include <tandem/detail/deadline.hpp>
 #include <tandem/queue.hpp>
 
 #include "executor/executor_core.hpp"
@@ -69,6 +70,8 @@ class PoolWorker {
   /// Since when it runs a task with a deadline; empty while that waits for the worker to begin it.
   std::optional<Clock::time_point> started() const noexcept;
   bool has(const Task& task) const noexcept;
+  /// Whether it has begun another one behind this task, whose result has not come yet.
+  bool has_ended(const Task& task) const noexcept;
   /// Calls `see` for all tasks that it was sent and that have no result yet.
   template <class See>
   void each_in_flight(See see) const {
@@ -82,8 +85,8 @@ class PoolWorker {
   bool was_ready() const noexcept { return ready_; }
   /// Sends SIGTERM now, and SIGKILL at kill_at().
   void terminate(std::chrono::milliseconds grace);
-  void kill_if_due(Clock::time_point now) noexcept;
-  std::optional<Clock::time_point> kill_at() const noexcept { return kill_at_; }
+  void kill_if_due() noexcept;
+  const Deadline& kill_at() const noexcept { return kill_at_; }
   /// What the task that it runs fails with if the worker's end is this pool's doing.
   void set_stop_error(std::exception_ptr error) noexcept { stop_error_ = std::move(error); }
   /// Once it has ended: what the task that it had begun fails with.
@@ -115,7 +118,7 @@ class PoolWorker {
   bool closed_ = false;
   double task_nanoseconds_ = 0;  // 0: unknown.
   Clock::time_point heard_;      // When it last had a result, or got work while it had none.
-  std::optional<Clock::time_point> kill_at_;
+  Deadline kill_at_ = Deadline::never();
   std::exception_ptr stop_error_;
 };
 

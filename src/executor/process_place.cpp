@@ -11,6 +11,7 @@
 #include <tandem/detail/remote_task.hpp>
 #include <tandem/error.hpp>
 
+#include "core/check.hpp"
 #include "core/exception_text.hpp"
 #include "core/kill_point.hpp"
 #include "executor/cpu_budget.hpp"
@@ -23,19 +24,14 @@ namespace {
 // How often the pool's thread looks by itself whether all is well.
 constexpr std::chrono::seconds kLook{1};
 constexpr std::size_t kMostResults = 1024;
+// How soon it is tried again to hand out what could not be handed out.
+constexpr std::chrono::milliseconds kFillAgain{100};
 // How soon it is looked again whether a task with a deadline has begun, at the earliest.
 constexpr std::chrono::milliseconds kStartLook{100};
 // Workers that die one after the other before any of them is ready: what keeps them from it will not go away. Those
 // that were killed may have met somebody who kills one now and then.
 constexpr unsigned kMostFailedStarts = 10;
 constexpr unsigned kMostKilledStarts = 100;
-
-std::exception_ptr stop_error(const Task& task, Place::Why why) {
-  if (why == Place::Why::Deadline)
-    return std::make_exception_ptr(DeadlineExceeded("the task " + task.name() + " ran for longer than its deadline"));
-  return std::make_exception_ptr(
-      ExecutorShutDown("the task " + task.name() + " was running when its executor gave up"));
-}
 
 }  // namespace
 
@@ -146,12 +142,17 @@ bool ProcessPlace::send_to(PoolWorker& worker, bool is_free) {
 
 void ProcessPlace::fill_or_break() noexcept {
   std::string reason;
-  try {
+  {
     MutexGuard guard(mutex_);
-    fill();
-    return;
-  } catch (const std::exception& error) {
-    reason = error.what();
+    fill_failed_ = false;
+    try {
+      return fill();
+    } catch (const std::exception& error) {
+      fill_failed_ = true;
+      // The arena is full, say: what those workers have in hand gives memory back.
+      if (!workers_.empty()) return;
+      reason = error.what();
+    }
   }
   broken_ = "the executor " + core_->name() + " has no worker and can have none: " + reason;
   core_->broke(broken_);
@@ -196,7 +197,7 @@ void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vecto
         break;
       case ResultHead::kInitializerFailed:
         from->close();
-        told.push_back({nullptr, head, &item, nullptr});
+        told.push_back({nullptr, head, &item});
         break;
       case ResultHead::kGone: {
         const auto place = std::find_if(workers_.begin(), workers_.end(),
@@ -212,7 +213,7 @@ void ProcessPlace::take_in(const std::vector<ResultQueueItem>& items, std::vecto
       default:
         failed_starts_ = 0;
         note_result_in_trace(*from, head);
-        if (TaskPtr task = from->take_result(head)) told.push_back({std::move(task), head, &item, nullptr});
+        if (TaskPtr task = from->take_result(head)) told.push_back({std::move(task), head, &item});
     }
   }
 }
@@ -269,27 +270,28 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
                 (by_initializer ? " died in its initializer: " : " died before it was ready, as others before it: ") +
                 report.to_string();
   }
+  TANDEM_KILL_POINT("pool.buried");
   // What came back when nobody can run it.
   if (!broken_.empty()) core_->broke(broken_);
 }
 
 ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
   const Clock::time_point now = Clock::now();
-  Clock::duration wait = kLook;
+  Clock::duration wait = fill_failed_ ? Clock::duration(kFillAgain) : kLook;
   const bool others_can = free_worker() != nullptr || workers_.size() < limit_;
   bool idle = true;
   for (const WorkerPtr& worker : workers_) {
-    worker->kill_if_due(now);
-    if (worker->kill_at()) wait = std::min(wait, *worker->kill_at() - now);
+    worker->kill_if_due();
+    wait = worker->kill_at().left(wait);
     if (!worker->is_idle()) idle = false;
-    if (!worker->has_waiting() || !worker->is_open() || !others_can) continue;
+    // Also one that was given all that it may run.
+    if (!worker->has_waiting() || !others_can) continue;
     const Clock::duration silent = now - worker->heard();
     if (silent < PoolWorker::kLongTask) {
       wait = std::min<Clock::duration>(wait, PoolWorker::kLongTask - silent);
     } else {
       worker->note_long_task();
-      take_back(*worker);
-      wait = Clock::duration::zero();
+      if (take_back(*worker)) wait = Clock::duration::zero();
     }
   }
   if (idle && !closing_ && !core_->is_open() && !core_->has_queued()) {
@@ -299,8 +301,10 @@ ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
   return std::max(wait, Clock::duration::zero());
 }
 
-void ProcessPlace::take_back(PoolWorker& worker) {
-  for (const TaskPtr& task : worker.take_back()) core_->give_back(*task);
+bool ProcessPlace::take_back(PoolWorker& worker) {
+  const std::vector<TaskPtr> tasks = worker.take_back();
+  for (const TaskPtr& task : tasks) core_->give_back(*task);
+  return !tasks.empty();
 }
 
 bool ProcessPlace::all_gone() {
@@ -370,13 +374,14 @@ void ProcessPlace::stop(Task& task, Why why) noexcept {
     } else if (const Clock::duration left = why == Why::Deadline ? time_left(task, **found) : Clock::duration::zero();
                left > Clock::duration::zero()) {
       // The time counts from its start, and the worker took some to come to it.
-      core_->watch_again(task, left);
+      core_->watch(task, left);
       TANDEM_KILL_POINT("pool.deadline_later");
     } else {
       PoolWorker& worker = **found;
       // First of all it must begin no other one, which would die in the place of this one.
       std::vector<TaskPtr> waiting = worker.take_back();
-      const bool is_begun = worker.has(task);
+      // One that has ended, and whose result is on its way, is not what the worker runs now.
+      const bool is_begun = worker.has(task) && !worker.has_ended(task);
       if (is_begun && task.state().running()) note_in_trace(worker, task, worker.heard());
       const bool again = why == Why::Deadline && task.attempts() <= task.options().retries;
       settle = (!again || !is_begun) && task.state().claim_running();
@@ -393,6 +398,11 @@ void ProcessPlace::stop(Task& task, Why why) noexcept {
   task.forget();
   if (why != Why::Cancelled) task.state().write_error(stop_error(task, why));
   core_->finished(task, why == Why::Cancelled ? FutureState::Outcome::Cancelled : FutureState::Outcome::Error);
+}
+
+bool ProcessPlace::in_own_thread() const {
+  MutexGuard guard(mutex_);
+  return thread_ && thread_->id() == current_thread().id();
 }
 
 bool ProcessPlace::join(const Deadline& deadline) {
@@ -426,6 +436,10 @@ std::vector<GivenUpTask> ProcessPlace::give_up() {
   for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
   for (std::size_t at = 0; at < running.size(); ++at) given_up[at].name = running[at]->name();
   return given_up;
+}
+
+void ProcessPlace::run_here(Task& task) noexcept {
+  TANDEM_CHECK(false, task.executor(), core_->id());  // No thread of this process runs tasks of this place.
 }
 
 std::optional<std::uint64_t> ProcessPlace::begun_items() const {

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,11 +36,12 @@ class ProcessPlace final : public Place {
   void more_work() override;
   void closed() noexcept override;
   void stop(Task& task, Why why) noexcept override;
+  bool in_own_thread() const override;
   bool join(const Deadline& deadline) override;
   std::vector<GivenUpTask> give_up() override;
   std::optional<std::uint64_t> begun_items() const override;
   std::vector<WorkerInfo> workers() const override;
-  void run_here(Task& task) noexcept override { core_->give_back(task); }
+  void run_here(Task& task) noexcept override;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -49,10 +49,9 @@ class ProcessPlace final : public Place {
 
   /// What is to be told of a task, when no lock is held.
   struct Told {
-    TaskPtr task;
+    TaskPtr task;  // Null: an initializer failed.
     ResultHead head;
-    const ResultQueueItem* item = nullptr;  // None: the task failed.
-    std::exception_ptr error;
+    const ResultQueueItem* item = nullptr;
   };
 
   void run();
@@ -77,7 +76,8 @@ class ProcessPlace final : public Place {
   PoolWorker* worker(std::uint64_t id) TANDEM_REQUIRES(mutex_);
   /// False if it cannot be started. Throws what Process::start() does if there is no other one.
   bool start_worker() TANDEM_REQUIRES(mutex_);
-  void take_back(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
+  /// Whether there was something.
+  bool take_back(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
   /// How long a task with a deadline may still run; zero or less if that is over.
   Clock::duration time_left(const Task& task, const PoolWorker& worker) const TANDEM_REQUIRES(mutex_);
   void terminate(PoolWorker& worker) TANDEM_REQUIRES(mutex_);
@@ -102,6 +102,7 @@ class ProcessPlace final : public Place {
   // Of the pool's thread alone.
   std::string broken_;  // Why no worker can be had.
   unsigned failed_starts_ = 0;
+  bool fill_failed_ = false;
 };
 
 }  // namespace tandem::detail

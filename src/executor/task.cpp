@@ -44,9 +44,11 @@ void withdraw_task(Task& task) noexcept {
   if (core != nullptr && core->in_own_process()) core->withdraw(task);
   task.forget();
 }
-void stop_task(Task& task) noexcept {
+bool stop_task(Task& task) noexcept {
   const std::shared_ptr<ExecutorCore> core = find_executor(task.executor());
-  if (core != nullptr && core->in_own_process()) core->stop(task, Place::Why::Cancelled);
+  if (core == nullptr || !core->in_own_process()) return false;
+  core->stop(task, Place::Why::Cancelled);
+  return true;
 }
 bool run_task_here(Task& task) noexcept {
   ExecutorCore* const core = WorkerScope::current();

@@ -60,16 +60,26 @@ struct TaskClock::Inside {
 
 TaskClock::TaskClock() : inside_(std::make_shared<Inside>()) {}
 
-void TaskClock::watch(ExecutorCore& core, Task& task, std::chrono::nanoseconds time) {
+void TaskClock::start(ExecutorCore& core) {
+  MutexGuard guard(inside_->mutex);
+  if (inside_->stopped || inside_->thread) return;
+  inside_->thread.emplace(ThreadOptions{.name = core.name() + "-clock", .daemon = true},
+                          [inside = inside_, weak = core.weak_from_this()] { inside->run(weak); });
+  try {
+    inside_->thread->start();
+  } catch (...) {
+    inside_->thread.reset();
+    throw;
+  }
+}
+
+void TaskClock::watch(Task& task, std::chrono::nanoseconds time) {
+  const Time now = std::chrono::steady_clock::now();
+  if (time >= Time::max() - now) return;  // For ever.
   MutexGuard guard(inside_->mutex);
   if (inside_->stopped) return;
-  task.deadline_at_ = std::chrono::steady_clock::now() + time;
+  task.deadline_at_ = now + time;
   inside_->watched.emplace(Watched{task.deadline_at_, &task, task.attempts()}, StatePtr<FutureState>(&task.state()));
-  if (!inside_->thread) {
-    inside_->thread.emplace(ThreadOptions{.name = core.name() + "-clock", .daemon = true},
-                            [inside = inside_, weak = core.weak_from_this()] { inside->run(weak); });
-    inside_->thread->start();
-  }
   if (inside_->watched.begin()->first.task == &task) inside_->changed.notify_one();
 }
 

@@ -11,7 +11,7 @@ namespace tandem::detail {
 
 class ExecutorCore;
 
-/// One for each executor. Has a thread from the first task with a deadline on. Owner.
+/// One for each executor. Has a thread from start() on. Owner.
 class TaskClock {
  public:
   TaskClock();
@@ -19,8 +19,10 @@ class TaskClock {
   TaskClock(const TaskClock&) = delete;
   TaskClock& operator=(const TaskClock&) = delete;
 
+  /// To be called before a task with a deadline is taken. Throws std::system_error if there can be no thread.
+  void start(ExecutorCore& core);
   /// Has core.stop(task, Deadline) called when the time is over; keeps the task alive until then, or until forget().
-  void watch(ExecutorCore& core, Task& task, std::chrono::nanoseconds time);
+  void watch(Task& task, std::chrono::nanoseconds time);
   /// The attempt has ended. Does nothing if it is not watched.
   void forget(Task& task) noexcept;
   /// Ends the thread; nothing is told any more.

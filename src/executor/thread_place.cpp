@@ -26,6 +26,8 @@ void run_in_this_thread(ExecutorCore& core, Task& task) {
 
 }  // namespace
 
+thread_local ThreadPlace::Worker* ThreadPlace::self_ = nullptr;
+
 void ThreadPlace::open(std::shared_ptr<ExecutorCore> core) {
   core_ = core;
   limit_ = core->worker_limit();
@@ -75,6 +77,7 @@ void ThreadPlace::run(Worker& self, const std::shared_ptr<ExecutorCore>& core) {
     }
   }
   WorkerScope scope(*core);
+  self_ = &self;
   while (const TaskPtr task = core->next(Deadline::never(), &self.current)) {
     scope.busy_with(*task);
     run_in_this_thread(*core, *task);
@@ -93,24 +96,28 @@ template <class See>
 void ThreadPlace::each_current(See see) const {
   MutexGuard guard(mutex_);
   looking_.fetch_add(1);
-  for (const Worker& worker : workers_) see(worker, worker.current.load());
+  for (const Worker& worker : workers_) {
+    see(worker, worker.current.load());
+    for (const Nested& nested : nested_)
+      if (nested.worker == &worker) see(worker, nested.task);
+  }
   looking_.fetch_sub(1);
 }
 
 void ThreadPlace::run_here(Task& task) noexcept {
+  {
+    MutexGuard guard(mutex_);
+    nested_.push_back({self_, &task});
+  }
   run_in_this_thread(*WorkerScope::current(), task);
+  MutexGuard guard(mutex_);
+  std::erase_if(nested_, [&](const Nested& nested) { return nested.task == &task; });
 }
 
 void ThreadPlace::stop(Task& task, Why why) noexcept {
   const std::shared_ptr<ExecutorCore> core = core_.lock();
   if (!task.state().claim_running()) return;
-  if (why == Why::Deadline) {
-    task.state().write_error(
-        std::make_exception_ptr(DeadlineExceeded("the task " + task.name() + " ran for longer than its deadline")));
-  } else if (why == Why::ShutDown) {
-    task.state().write_error(std::make_exception_ptr(
-        ExecutorShutDown("the task " + task.name() + " was running when its executor gave up")));
-  }
+  if (why != Why::Cancelled) task.state().write_error(stop_error(task, why));
   core->finished(task, why == Why::Cancelled ? FutureState::Outcome::Cancelled : FutureState::Outcome::Error);
   task.request_stop();
 }
@@ -137,21 +144,33 @@ std::vector<GivenUpTask> ThreadPlace::give_up() {
   std::vector<TaskPtr> running;
   each_current([&](const Worker& worker, Task* task) {
     if (task == nullptr || !task->state().running()) return;
-    given_up.push_back({task->name(), worker.thread->name()});
+    given_up.push_back({{}, worker.thread->name()});
     task->state().add_reference();
     running.emplace_back(task);
   });
   for (const TaskPtr& task : running) stop(*task, Why::ShutDown);
+  // Without the mutex: finding the name of a function may take the time of many tasks.
+  for (std::size_t at = 0; at < running.size(); ++at) given_up[at].name = running[at]->name();
   return given_up;
 }
 
 std::vector<WorkerInfo> ThreadPlace::workers() const {
   std::vector<WorkerInfo> all;
-  each_current([&](const Worker& worker, const Task* task) {
+  std::vector<TaskPtr> running;  // Of each the innermost.
+  const Worker* last = nullptr;
+  each_current([&](const Worker& worker, Task* task) {
     if (!worker.thread->is_alive()) return;
-    all.push_back({worker.thread->name(), current_process().pid, worker.thread->native_id().value_or(0),
-                   task != nullptr ? task->name() : std::string()});
+    if (task != nullptr) task->state().add_reference();
+    if (std::exchange(last, &worker) == &worker) {
+      running.back().reset(task);
+      return;
+    }
+    running.emplace_back(task);
+    all.push_back({worker.thread->name(), current_process().pid, worker.thread->native_id().value_or(0), {}});
   });
+  // Without the mutex, as in give_up().
+  for (std::size_t at = 0; at < all.size(); ++at)
+    if (running[at] != nullptr) all[at].task = running[at]->name();
   return all;
 }
 

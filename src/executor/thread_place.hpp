@@ -36,19 +36,26 @@ class ThreadPlace final : public Place {
     // looking. All of it is sequentially consistent: either the one who looks finds nothing, or the worker finds it.
     std::atomic<Task*> current{nullptr};
   };
+  /// A task that a worker runs while another one, which it runs, waits for it.
+  struct Nested {
+    const Worker* worker;
+    Task* task;
+  };
   void start_worker() TANDEM_REQUIRES(mutex_);
   void run(Worker& self, const std::shared_ptr<ExecutorCore>& core);
   void forget_current(Worker& self) noexcept;
+  /// Calls `see(worker, task)` for all that run, of each worker the outermost first, and with null for who runs none.
   template <class See>
   void each_current(See see) const;
 
   const std::function<void()> initializer_;
   std::weak_ptr<ExecutorCore> core_;
   std::size_t limit_ = 0;
-  std::atomic<bool> complete_{false};    // Whether there are as many workers as there may be.
   mutable std::atomic<int> looking_{0};  // Who looks at what workers run.
   mutable Mutex mutex_;
   std::list<Worker> workers_ TANDEM_GUARDED_BY(mutex_);
+  std::vector<Nested> nested_ TANDEM_GUARDED_BY(mutex_);  // Of each worker in the order in which they were begun.
+  static thread_local Worker* self_;
 };
 
 }  // namespace tandem::detail

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <tandem/callable.hpp>
 #include <tandem/detail/chunk.hpp>
 #include <tandem/detail/future_state.hpp>
 #include <tandem/detail/task.hpp>
@@ -21,12 +22,9 @@
 namespace tandem::detail {
 
 template <class F, class... Args>
-inline constexpr bool kCallTakesStopToken = std::is_invocable_v<F, std::stop_token, Args...>;
-
-template <class F, class... Args>
 struct CallResult : std::invoke_result<F, Args...> {};
 template <class F, class... Args>
-  requires kCallTakesStopToken<F, Args...>
+  requires kTakesStopToken<F, Args...>
 struct CallResult<F, Args...> : std::invoke_result<F, std::stop_token, Args...> {};
 
 /// What a call of copies of `F` with copies of `Args` gives, as a value.
@@ -48,7 +46,7 @@ const void* function_of(const F& callable) noexcept {
 /// Result, callable and arguments in one block.
 template <class R, class F, class... Args>
 class LocalCall final : public ResultState<R>, public LocalTask {
-  static constexpr bool kTakesStopToken = kCallTakesStopToken<F, Args...>;
+  static constexpr bool kStoppable = kTakesStopToken<F, Args...>;
   static constexpr bool kCopyable = std::copy_constructible<F> && (std::copy_constructible<Args> && ...);
   struct NoStop {};
 
@@ -78,7 +76,7 @@ class LocalCall final : public ResultState<R>, public LocalTask {
   }
   void forget() noexcept override { call_.reset(); }
   void request_stop() noexcept override {
-    if constexpr (kTakesStopToken) stop_.request_stop();
+    if constexpr (kStoppable) stop_.request_stop();
   }
   const std::type_info& callable_type() const noexcept override { return typeid(F); }
   bool repeatable() const noexcept override { return kCopyable; }
@@ -98,7 +96,7 @@ class LocalCall final : public ResultState<R>, public LocalTask {
   R invoke(std::tuple<F, Args...>&& call) {
     return std::apply(
         [&](F&& fn, Args&&... args) -> R {
-          if constexpr (kTakesStopToken) {
+          if constexpr (kStoppable) {
             return std::invoke(std::move(fn), stop_.get_token(), std::move(args)...);
           } else {
             return std::invoke(std::move(fn), std::move(args)...);
@@ -108,7 +106,7 @@ class LocalCall final : public ResultState<R>, public LocalTask {
   }
 
   std::optional<std::tuple<F, Args...>> call_;
-  [[no_unique_address]] std::conditional_t<kTakesStopToken, std::stop_source, NoStop> stop_{};
+  [[no_unique_address]] std::conditional_t<kStoppable, std::stop_source, NoStop> stop_{};
 };
 
 /// A chunk of a map(). An attempt of its own is made for each item that fails, never for the chunk.
@@ -157,7 +155,7 @@ struct LocalCalls {
   /// Owner of one handle, which the Future that is made of it takes over.
   template <class F, class... Args>
   static auto* make(F&& fn, Args&&... args) {
-    constexpr bool kCallable = kCallTakesStopToken<std::decay_t<F>, std::decay_t<Args>...> ||
+    constexpr bool kCallable = kTakesStopToken<std::decay_t<F>, std::decay_t<Args>...> ||
                                std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
     static_assert(kCallable,
                   "tandem: this callable cannot be called with copies of these arguments; pass what it takes, by "
