@@ -43,7 +43,7 @@ TEST_F(ExecutorThreadTest, ClosuresAndMoveOnlyValuesPass) {
   EXPECT_EQ(changed, 3);
 }
 
-// EXE-22, POL-23: the arguments are gone before the result is told, and those of a cancelled task at once.
+// POL-23: the arguments are gone before the result is told, and those of a cancelled task at once.
 TEST_F(ExecutorThreadTest, ArgumentsAreDestroyedBeforeTheResultIsTold) {
   const auto argument = std::make_shared<int>(1);
   std::latch begun(1), go(1);
@@ -65,7 +65,7 @@ TEST_F(ExecutorThreadTest, ArgumentsAreDestroyedBeforeTheResultIsTold) {
   go.count_down();
 }
 
-// EXE-21, for threads: any type of error comes back as itself.
+// Any type of error comes back as itself.
 TEST_F(ExecutorThreadTest, ErrorsOfAnyTypeComeBackAsTheyAre) {
   ThreadExecutor executor(1);
   EXPECT_THROW(executor.submit([] { throw bodies::BodyError("own"); }).get(), bodies::BodyError);

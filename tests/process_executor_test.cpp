@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 
 class ProcessExecutorTest : public LeakCheckedTest {};
 
+// CRS-28
 TEST_F(ProcessExecutorTest, ManyShortTasksGiveTheirResults) {
   ProcessExecutor executor(2);
   std::vector<Future<int>> futures;
@@ -26,7 +27,7 @@ TEST_F(ProcessExecutorTest, ManyShortTasksGiveTheirResults) {
 
 class ProcessExecutorMethodTest : public LeakCheckedTestWith<Where> {};
 
-// EXE-92, EXE-98, CRS-38: with the threads that this process has.
+// EXE-92: with the threads that this process has.
 TEST_P(ProcessExecutorMethodTest, WorkersAreStartedByEveryMethod) {
   const ForkThreadPolicy before = fork_thread_policy();
   set_fork_thread_policy(ForkThreadPolicy::Allow);
@@ -37,9 +38,72 @@ TEST_P(ProcessExecutorMethodTest, WorkersAreStartedByEveryMethod) {
   executor.shutdown();
   set_fork_thread_policy(before);
 }
+
+int sum_in_threads(int items) {
+  ThreadExecutor executor(2);
+  int sum = 0;
+  for (const int value : executor.map(tasks::twice, std::vector<int>(static_cast<std::size_t>(items), 1))) sum += value;
+  return sum;
+}
+
+// CRS-38: a pool of threads that is at work here is no hindrance to one in the worker.
+TEST_P(ProcessExecutorMethodTest, PoolsOfThreadsHereAndInWorkers) {
+  const ForkThreadPolicy before = fork_thread_policy();
+  set_fork_thread_policy(ForkThreadPolicy::Allow);
+  ThreadExecutor threads(2);
+  Event begun, go;
+  const Future<int> held = threads.submit(tasks::hold, begun, go, 1);
+  begun.wait();
+  ExecutorOptions options{.workers = 2};
+  options.start_method = start_method_of(GetParam());
+  {
+    ProcessExecutor executor(options);
+    EXPECT_EQ(executor.submit(sum_in_threads, 100).get(), 200);
+  }
+  go.set();
+  EXPECT_EQ(held.get(), 1);
+  threads.shutdown();
+  set_fork_thread_policy(before);
+}
 TANDEM_TEST_IN_PROCESSES(ProcessExecutorMethodTest);
 
-// EXE-91: an error of the program's own says its type and its text.
+// EXE-98
+TEST_F(ProcessExecutorTest, StartMethodMayBeGivenByItsName) {
+  ExecutorOptions options{.workers = 1};
+  options.start_method = parse_start_method("spawn");
+  ProcessExecutor executor(options);
+  EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
+}
+
+/// Notes in shared memory that it is destroyed, where it was received.
+class Witness {
+ public:
+  Witness() = default;
+  explicit Witness(Value<int> destroyed) : destroyed_(destroyed) {}
+  Witness(const Witness&) = default;
+  Witness& operator=(const Witness&) = default;
+  ~Witness() {
+    if (parent_process()) destroyed_ += 1;
+  }
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(destroyed_);
+  }
+
+ private:
+  Value<int> destroyed_{0};
+};
+void take(const Witness&) {}
+
+// EXE-22
+TEST_F(ProcessExecutorTest, ArgumentsAreDestroyedInTheWorkerBeforeTheResultIsTold) {
+  ProcessExecutor executor(1);
+  Value<int> destroyed(0);
+  executor.submit(take, Witness(destroyed)).get();
+  EXPECT_GE(destroyed.get(), 1);
+}
+
+// EXE-21, EXE-91: an error of the program's own says its type and its text.
 TEST_F(ProcessExecutorTest, ErrorOfAnotherTypeIsRemote) {
   ProcessExecutor executor(1);
   const Future<void> failed = executor.submit([] { throw tasks::TaskError("too far"); });

@@ -146,7 +146,8 @@ class AnyExecutor {
   ~AnyExecutor();
 
   /// Takes no more tasks, deals with those that nobody has begun as `backlog` says, waits until all are done and the
-  /// workers are gone. May be called again. From a task of this executor it would wait for itself: StateError.
+  /// workers are gone. May be called again. From a task of this executor, or a callback of its result that a pool of
+  /// processes runs, it would wait for itself: StateError.
   ShutdownReport shutdown(Backlog backlog = Backlog::Run) { return end(backlog, detail::Deadline::never()); }
   /// As shutdown(), but when the time is over what nobody has begun is cancelled and what is running is given up: its
   /// future fails with ExecutorShutDown and it is stopped as by Future::stop(). A thread that takes no notice goes on
@@ -351,7 +352,8 @@ class ThreadExecutor : public BasicExecutor<detail::LocalCalls> {
 ///
 /// A task may make a pool of its own. All workers of the pools of one process, and of the pools inside of these
 /// workers, share one CPU budget (cpu_count(), or the most workers that a pool outside of workers was given): no more
-/// of them run at once. A worker that waits in Tandem, or sleeps in something else for long, lets another one run.
+/// of them run at once. A worker that waits in Tandem, or sleeps in something else for long, lets another one run: also
+/// one that waits for a ThreadExecutor of its own, whose threads the budget does not count.
 ///
 /// Threads: every member may be called at once from any thread, except the destructor and moving. In a process forked
 /// off, the executor is void: members throw StateError and the destructor does nothing. Callbacks of futures run in the

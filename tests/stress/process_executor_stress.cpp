@@ -12,6 +12,7 @@
 #include <tandem/executor.hpp>
 #include <tandem/value.hpp>
 
+#include "support/executor_places.hpp"
 #include "support/leak_checked_test.hpp"
 #include "support/random.hpp"
 
@@ -53,8 +54,7 @@ class Killer {
       const std::vector<WorkerInfo> workers = executor.workers();
       if (workers.empty()) continue;
       // Its pid is not another's yet: its process is not buried while it is among the workers.
-      const pid_t pid = workers[random() % workers.size()].pid;
-      if (pid > 0 && ::kill(pid, SIGKILL) == 0) ++kills_;
+      if (kill_worker(workers[random() % workers.size()])) ++kills_;
     }
   }
   std::atomic<bool> stop_{false};

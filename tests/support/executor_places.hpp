@@ -12,6 +12,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <chrono>
 #include <stdexcept>
@@ -29,6 +30,12 @@
 #include "support/leak_checked_test.hpp"
 
 namespace tandem::testing {
+
+/// Whether the worker was there to be killed. Without a look, a pid that is not known would be all of this process's
+/// group.
+inline bool kill_worker(const WorkerInfo& worker) {
+  return worker.pid > 0 && ::kill(worker.pid, SIGKILL) == 0;
+}
 
 struct InThreads {
   static constexpr const char* kName = "Threads";
