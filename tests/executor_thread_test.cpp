@@ -234,8 +234,9 @@ TEST_F(ExecutorThreadTest, ShutdownGivesUpWhatATaskRunsWhileItWaits) {
     while (!stop.stop_requested()) std::this_thread::yield();
   };
   const Future<void> outer = executor.submit({.name = "outer"}, [&] {
-    inner = executor.submit({.name = "inner"}, until_stopped);
-    inner.wait();
+    const Future<void> mine = executor.submit({.name = "inner"}, until_stopped);
+    inner = mine;
+    mine.wait();
   });
   begun.wait();
   ASSERT_EQ(executor.workers().size(), 1u);
@@ -244,6 +245,7 @@ TEST_F(ExecutorThreadTest, ShutdownGivesUpWhatATaskRunsWhileItWaits) {
   EXPECT_EQ(report.to_string(), "0 tasks cancelled, 2 given up: outer (in parser-0), inner (in parser-0)");
   EXPECT_THROW(inner.get(), ExecutorShutDown);
   EXPECT_THROW(outer.get(), ExecutorShutDown);
+  while (enumerate().size() > 1) std::this_thread::yield();  // Nobody waits for the thread any more.
 }
 
 /// A call that says when it is destroyed.
