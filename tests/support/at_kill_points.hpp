@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -15,20 +16,25 @@ namespace tandem::testing {
 /// Forked children are left alone. To be destroyed when no thread can pass one any more. Owner; one at a time.
 class AtKillPoints {
  public:
-  explicit AtKillPoints(std::function<void(std::string_view name)> act) {
-    act_ = std::move(act);
-    pid_ = ::getpid();
+  explicit AtKillPoints(std::function<void(std::string_view name)> act) : act_(std::move(act)) {
+    current_.store(this, std::memory_order_release);
     detail::kill_point_hook = [](const char* name) {
-      if (::getpid() == pid_) act_(name);
+      // The library reads the hook without any order.
+      const AtKillPoints* const current = current_.load(std::memory_order_acquire);
+      if (current != nullptr && ::getpid() == current->pid_) current->act_(name);
     };
   }
-  ~AtKillPoints() { detail::kill_point_hook = nullptr; }
+  ~AtKillPoints() {
+    detail::kill_point_hook = nullptr;
+    current_.store(nullptr);
+  }
   AtKillPoints(const AtKillPoints&) = delete;
   AtKillPoints& operator=(const AtKillPoints&) = delete;
 
  private:
-  static inline std::function<void(std::string_view name)> act_;
-  static inline pid_t pid_ = 0;
+  static inline std::atomic<const AtKillPoints*> current_{nullptr};
+  const std::function<void(std::string_view name)> act_;
+  const pid_t pid_ = ::getpid();
 };
 
 }  // namespace tandem::testing
