@@ -8,6 +8,7 @@
 
 #include "support/executor_places.hpp"
 #include "support/process_fixture.hpp"
+#include "support/sanitizers.hpp"
 #include "support/trouble.hpp"
 
 namespace tandem::testing {
@@ -48,6 +49,8 @@ int sum_in_threads(int items) {
 
 // CRS-38: a pool of threads that is at work here is no hindrance to one in the worker.
 TEST_P(ProcessExecutorMethodTest, PoolsOfThreadsHereAndInWorkers) {
+  if (kThreadSanitized && start_method_of(GetParam()) == StartMethod::Fork)
+    GTEST_SKIP() << "the thread sanitizer follows no threads of a forked child";
   const ForkThreadPolicy before = fork_thread_policy();
   set_fork_thread_policy(ForkThreadPolicy::Allow);
   ThreadExecutor threads(2);
