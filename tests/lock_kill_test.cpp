@@ -221,7 +221,7 @@ void check_uncontended(std::size_t at_least) {
   {
     L lock(OnOwnerDeath::Tell);
     lock.acquire();  // So that the child goes the way of those who wait, and comes too late.
-    const auto points = for_each_kill_point([&] { static_cast<void>(lock.acquire_for(1ms)); },
+    const auto points = for_each_kill_point([&] { static_cast<void>(lock.acquire_for(testing::kInVain)); },
                                             [&](const std::string&) {
                                               lock.release();
                                               check_next_owner(lock);

@@ -97,7 +97,7 @@ TANDEM_QUEUE_TEST(QueueKillTest, PutThatWaitsForSpaceBlocksNobody) {
         queue.put(2);
         return queue;
       },
-      [](AnyQueue<int> queue) { static_cast<void>(queue.put_for(3, 1ms)); },
+      [](AnyQueue<int> queue) { static_cast<void>(queue.put_for(3, testing::kInVain)); },
       [](AnyQueue<int> queue, const std::string&) {
         const std::vector<int> there = as_taken<AnyQueue>(std::vector{1, 2});
         EXPECT_EQ(queue.get_for(kSoon), there[0]);
@@ -229,7 +229,8 @@ TANDEM_QUEUE_TEST(QueueKillTest, GetOfAHandleGivesBackItemAndObject) {
 
 TANDEM_QUEUE_TEST(QueueKillTest, GetThatWaitsBlocksNobody) {
   kill_everywhere<AnyQueue<int>>(
-      5, [] { return AnyQueue<int>(); }, [](AnyQueue<int> queue) { static_cast<void>(queue.get_for(1ms)); },
+      5, [] { return AnyQueue<int>(); },
+      [](AnyQueue<int> queue) { static_cast<void>(queue.get_for(testing::kInVain)); },
       [](AnyQueue<int> queue, const std::string&) {
         queue.put(1);
         EXPECT_EQ(queue.get_for(kSoon), 1);

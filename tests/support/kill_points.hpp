@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -42,6 +43,10 @@ KilledRun run_killed_at(std::size_t pass, const std::function<void()>& body);
 std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
                                              const std::function<void(const std::string& at)>& after,
                                              std::size_t step = 1);
+
+/// How long a body of it waits for what does not come: time to fall asleep in on a busy machine too, for one that comes
+/// too late for that passes fewer points.
+inline constexpr std::chrono::milliseconds kInVain{20};
 
 /// For `after`: whether the child that was killed had come to the point `name`, or died there. What earlier ones had
 /// come to says nothing about it, for runs differ.
