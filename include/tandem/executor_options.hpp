@@ -25,8 +25,8 @@ struct TaskOptions {
   std::optional<std::chrono::nanoseconds> deadline{};
   /// How often it is run again if an attempt fails: by an exception, a dead worker, a passed deadline or limit. Not if
   /// it is cancelled. It must be possible to copy the callable and the arguments. In threads a passed deadline is
-  /// final, since a thread cannot be ended, and the next attempt begins at once in the same thread. In a map() each item
-  /// is called again by itself if its call throws; a chunk that ends in another way is run again as a whole.
+  /// final, since a thread cannot be ended, and the next attempt begins at once in the same thread. In a map() each
+  /// item is called again by itself if its call throws; a chunk that ends in another way is run again as a whole.
   unsigned retries = 0;
   /// Processes only, refused by threads: the most memory that it may use, and the most CPU time.
   std::optional<std::uint64_t> memory_limit_bytes{};
