@@ -9,7 +9,10 @@
 #endif
 #endif
 
+#include <pthread.h>
+
 #ifdef TANDEM_THREAD_SANITIZER
+#include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -27,5 +30,29 @@ inline void comes_back([[maybe_unused]] const void* way) noexcept {
   __tsan_acquire(const_cast<void*>(way));
 #endif
 }
+
+/// A pthread mutex that threads hold for as long as they live, as a sign of life: taken and let go of unseen by the
+/// sanitizer. A forked child has the sanitizer's notes of what its parent's thread holds, and when that is dead and the
+/// child looks at its mutex, the sanitizer would stop it for taking what it has.
+class SignOfLife {
+ public:
+  static int try_lock(pthread_mutex_t& mutex) noexcept {
+    return call("pthread_mutex_trylock", ::pthread_mutex_trylock, mutex);
+  }
+  static int unlock(pthread_mutex_t& mutex) noexcept {
+    return call("pthread_mutex_unlock", ::pthread_mutex_unlock, mutex);
+  }
+
+ private:
+  using Function = int (*)(pthread_mutex_t*);
+  static int call([[maybe_unused]] const char* name, Function function, pthread_mutex_t& mutex) noexcept {
+#ifdef TANDEM_THREAD_SANITIZER
+    // The sanitizer's own is in the program, and the C library's in its file.
+    static void* const library = ::dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (void* const found = ::dlsym(library, name)) function = reinterpret_cast<Function>(found);
+#endif
+    return function(&mutex);
+  }
+};
 
 }  // namespace tandem::detail

@@ -12,6 +12,7 @@
 
 #include "core/kill_point.hpp"
 #include "core/log.hpp"
+#include "core/thread_sanitizer.hpp"
 #include "ipc/family.hpp"
 #include "process/child_main.hpp"
 #include "process/children.hpp"
@@ -21,14 +22,8 @@
 namespace tandem::detail {
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
+#ifdef TANDEM_THREAD_SANITIZER
 constexpr int kSanitizerThreads = 1;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr int kSanitizerThreads = 1;
-#else
-constexpr int kSanitizerThreads = 0;
-#endif
 #else
 constexpr int kSanitizerThreads = 0;
 #endif

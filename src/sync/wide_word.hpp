@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "core/thread_sanitizer.hpp"
+
 namespace tandem::detail {
 
 /// The two halves of a WideWord. Value.
@@ -35,9 +37,20 @@ class alignas(16) WideWord {
   __extension__ using Bits = unsigned __int128;
   static Bits join(Wide value) noexcept { return (Bits{value.high} << 64) | value.low; }
   Wide swap_if(Wide expected, Wide wanted) noexcept {
+#ifdef TANDEM_THREAD_SANITIZER
+    // For the builtin below the sanitizer takes a lock of this process, which other processes do not see.
+    for (const auto& half : halves_) passes_on(&half);
+    asm volatile("lock cmpxchg16b %0"
+                 : "+m"(halves_), "+a"(expected.low), "+d"(expected.high)
+                 : "b"(wanted.low), "c"(wanted.high)
+                 : "cc", "memory");
+    for (const auto& half : halves_) comes_back(&half);
+    return expected;
+#else
     // The old builtin: the new ones, and so std::atomic, become calls into libatomic for this width.
     const Bits before = __sync_val_compare_and_swap(reinterpret_cast<Bits*>(halves_), join(expected), join(wanted));
     return {static_cast<std::uint64_t>(before), static_cast<std::uint64_t>(before >> 64)};
+#endif
   }
 
   std::atomic<std::uint64_t> halves_[2];

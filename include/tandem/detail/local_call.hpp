@@ -129,8 +129,9 @@ class LocalChunkCall final : public ResultState<LocalChunk<R, Item>>, public Loc
       return failed(core, *this, std::current_exception(), true);
     }
     forget();
-    retried_ = chunk_.retried;
-    if (this->claim_running()) finished(core, *this, this->store(std::move(chunk_)));
+    if (!this->claim_running()) return false;
+    retried_ = chunk_.retried;  // Not sooner: who stops the task reads it too, and is then the one that claimed it.
+    finished(core, *this, this->store(std::move(chunk_)));
     return false;
   }
   void forget() noexcept override {
