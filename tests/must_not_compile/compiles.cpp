@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <tandem/executor.hpp>
+#include <tandem/journal.hpp>
 #include <tandem/queue.hpp>
 
 #include "start.hpp"
@@ -26,4 +28,13 @@ void work(const Job& job, std::complex<float> factor, tandem::Queue<int> result)
 void caller(const Job& job, const tandem::Queue<int>& result) {
   start(work, job, 1.5F, result);
   start([](int number) { return number; }, 1);
+}
+
+std::vector<std::string> caller(tandem::ProcessExecutor& executor, const std::vector<int>& numbers, const char* text) {
+  const std::string first =
+      executor.submit([](const std::string& t, int n) { return t.substr(n); }, std::string(text), 1).get();
+  std::vector<std::string> all = executor.map([](int number) { return std::to_string(number); }, numbers).to_vector();
+  executor.for_each([](int) {}, numbers);
+  all.push_back(first);
+  return executor.map(tandem::Journal("text.journal"), [](const std::string& t) { return t + t; }, all).to_vector();
 }
