@@ -98,20 +98,25 @@ void ThreadPlace::each_current(See see) const {
   looking_.fetch_add(1);
   for (const Worker& worker : workers_) {
     see(worker, worker.current.load());
-    for (const Nested& nested : nested_)
-      if (nested.worker == &worker) see(worker, nested.task);
+    for (const Nested* nested = nested_; nested != nullptr; nested = nested->next)
+      if (nested->worker == &worker) see(worker, nested->task);
   }
   looking_.fetch_sub(1);
 }
 
 void ThreadPlace::run_here(Task& task) noexcept {
+  Nested here{self_, &task};
   {
     MutexGuard guard(mutex_);
-    nested_.push_back({self_, &task});
+    Nested** end = &nested_;
+    while (*end != nullptr) end = &(*end)->next;
+    *end = &here;
   }
   run_in_this_thread(*WorkerScope::current(), task);
   MutexGuard guard(mutex_);
-  std::erase_if(nested_, [&](const Nested& nested) { return nested.task == &task; });
+  Nested** at = &nested_;
+  while (*at != &here) at = &(*at)->next;
+  *at = here.next;
 }
 
 void ThreadPlace::stop(Task& task, Why why) noexcept {

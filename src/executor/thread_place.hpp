@@ -36,10 +36,11 @@ class ThreadPlace final : public Place {
     // looking. All of it is sequentially consistent: either the one who looks finds nothing, or the worker finds it.
     std::atomic<Task*> current{nullptr};
   };
-  /// A task that a worker runs while another one, which it runs, waits for it.
+  /// A task that a worker runs while another one, which it runs, waits for it. Lies on the worker's stack.
   struct Nested {
     const Worker* worker;
     Task* task;
+    Nested* next = nullptr;
   };
   void start_worker() TANDEM_REQUIRES(mutex_);
   void run(Worker& self, const std::shared_ptr<ExecutorCore>& core);
@@ -54,7 +55,7 @@ class ThreadPlace final : public Place {
   mutable std::atomic<int> looking_{0};  // Who looks at what workers run.
   mutable Mutex mutex_;
   std::list<Worker> workers_ TANDEM_GUARDED_BY(mutex_);
-  std::vector<Nested> nested_ TANDEM_GUARDED_BY(mutex_);  // Of each worker in the order in which they were begun.
+  Nested* nested_ TANDEM_GUARDED_BY(mutex_) = nullptr;  // Of each worker in the order in which they were begun.
   static thread_local Worker* self_;
 };
 
