@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 
 #include <tandem/array.hpp>
@@ -89,8 +90,7 @@ template <class Numbers>
 double sum() {
   const Numbers numbers(100'000);
   return median_microseconds(50, [&] {
-    int total = 0;
-    for (const int number : numbers) total += number;
+    int total = std::accumulate(numbers.begin(), numbers.end(), 0);
     keep(total);
   });
 }
