@@ -1,5 +1,5 @@
-// What a ProcessExecutor costs beside Python's multiprocessing.Pool: single tasks, a map over small items, one call at
-// a time, and large arguments and results.
+// What a ProcessExecutor costs beside Python's multiprocessing.Pool and mpi4py.futures: single tasks, a map over small
+// items, one call at a time, and large arguments and results.
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -95,7 +95,8 @@ void measure(Table& table, const Options&) {
   table.compare({"ProcessExecutor, one call at a time, p50", "us"}, call,
                 {{"Python Pool.apply", python("pool_apply", Cores::Free, 2'000), 10}});
   table.compare({"ProcessExecutor, 1 MiB in and 1 MiB out", "GB/s", Better::Higher}, mebibytes,
-                {{"Python Pool.imap_unordered, chunk 1", python("pool_mebibytes", Cores::Free, 100), 4}});
+                {{"mpi4py.futures", mpi4py(400), 4},
+                 {"Python Pool.imap_unordered, chunk 1", python("pool_mebibytes", Cores::Free, 100), 4}});
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <stdexcept>
 
 namespace tandem::bench {
@@ -68,6 +70,23 @@ std::function<double()> python(const std::string& name, Cores cores, long argume
   const char* const where = cores == Cores::Free ? "free" : cores == Cores::One ? "one" : "two";
   return
       [request = name + ' ' + where + ' ' + std::to_string(argument)] { return Interpreter::instance().ask(request); };
+}
+
+std::function<double()> mpi4py(long calls) {
+  if (!std::filesystem::exists("/usr/lib/python3/dist-packages/mpi4py") || !std::filesystem::exists("/usr/bin/mpirun"))
+    return {};
+  // It does not run for root unless told twice, nor three programs on two cores, which it would each keep busy.
+  const std::string command =
+      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 /usr/bin/mpirun -n 3 --oversubscribe --bind-to none "
+      "--mca mpi_yield_when_idle 1 /usr/bin/python3 -m mpi4py.futures " TANDEM_BENCH_DIR "/mpi_peer.py " +
+      std::to_string(calls);
+  return [command] {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> program(::popen(command.c_str(), "re"), ::pclose);
+    double reached = 0;
+    if (!program || std::fscanf(program.get(), "%lf", &reached) != 1)
+      throw std::runtime_error("mpi4py, which is measured beside, gave no figure");
+    return reached;
+  };
 }
 
 }  // namespace tandem::bench
