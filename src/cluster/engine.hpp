@@ -1,0 +1,192 @@
+/// The seam between Tandem and an engine that carries tasks between machines: all that a client (a Place of an
+/// executor) and an agent (a loop over a ProcessExecutor) need of it. What an engine must keep is said here, and tested
+/// by tests/cluster for any engine.
+///
+/// What holds for all of it, in the numbers of ENGINE's contract:
+/// 1. A submitted task is delivered at least once while the engine has it. A lease that is not renewed ends, and the
+///    task goes to another agent within the lease time and a second.
+/// 2. A lease ends for good only when its result is stored.
+/// 3. Duplicates are allowed everywhere: of deliveries, runs and results. So ids tell client, number and attempt.
+/// 4. An engine may forget (a store that is deleted, or rolled back by a power failure): the client keeps every task
+///    that is not finished, sees by census() that the engine has fewer, and submits them again.
+/// 5. That a node is gone is a hint (its announcements stop). Nothing depends on it.
+/// 6. Agents join at any time, and need an outgoing connection only.
+/// 7. An agent of another build gets no tasks; one that cannot prove who it is gets no connection.
+/// 8. An outage is a pause: calls give up after the time that they are given, and no task fails for it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tandem/error.hpp>
+
+#include "cluster/engine_options.hpp"
+
+namespace tandem::detail {
+
+/// The engine cannot be used: it cannot be reached, refuses this side, or lacks something. Names the server.
+class EngineError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// One run of a task that was asked for. Value.
+///
+/// `attempt` counts how often the client submitted the task on purpose: once more because a run failed, or because the
+/// engine forgot it. Submitting the same id again, because it is not known whether it was stored, stores it once if the
+/// engine can tell; another attempt is always another task.
+struct ClusterTaskId {
+  std::string client{};
+  std::uint64_t number = 0;
+  std::uint32_t attempt = 1;
+
+  bool operator==(const ClusterTaskId&) const = default;
+};
+
+/// Who is to run a task. Value.
+struct TaskTarget {
+  enum class Kind {
+    AnyNode,
+    OneNode,   ///< `node`, now or when it is back; nobody else.
+    AllNodes,  ///< Each node of this build that is known now, once: as many results.
+  };
+  Kind kind = Kind::AnyNode;
+  std::string node{};
+};
+
+/// What a node says about itself. Value.
+struct NodeInfo {
+  std::string node{};
+  std::string host{};
+  std::string build_id{};
+  std::uint32_t slots = 0;
+  /// It takes no more tasks and is about to go.
+  bool leaving = false;
+  /// What it runs now.
+  std::vector<ClusterTaskId> running{};
+};
+
+/// A node of the pool and when it was last heard. Value.
+struct SeenNode {
+  NodeInfo info{};
+  std::chrono::steady_clock::time_point heard_at{};
+};
+
+/// What the engine holds. Value.
+struct Census {
+  /// Of this client: tasks that wait or are leased, and results that it has not taken yet.
+  std::uint64_t tasks = 0;
+  std::uint64_t results = 0;
+  /// Of all clients of this build, for any node: what waits, and what is leased.
+  std::uint64_t queued_in_pool = 0;
+  std::uint64_t leased_in_pool = 0;
+  /// Another number than before: the engine has forgotten something, by what it can tell. The same number is no proof.
+  std::uint64_t generation = 0;
+};
+
+enum class EngineState {
+  Connected,
+  Away,     ///< The connection is lost; the engine tries to get it back for as long as it takes.
+  Refused,  ///< The server does not accept this side any more: a new engine object is needed.
+};
+
+/// What an engine tells a client. The members are called from threads of the engine, never from within a call of the
+/// client, several at once but on_result() one at a time. They must not throw, must not wait for a call of the engine
+/// to get something done, and must not destroy it.
+class EngineClientEvents {
+ public:
+  virtual ~EngineClientEvents() = default;
+  /// The task is stored. `nodes` says for whom, if it was for all; it is empty otherwise.
+  virtual void on_stored(const ClusterTaskId& id, const std::vector<std::string>& nodes) = 0;
+  /// It is not known to be stored: submit it again, with the same id, after a moment.
+  virtual void on_submit_error(const ClusterTaskId& id, const std::string& why) = 0;
+  /// A result, which may be one that was told before. When this returns the engine forgets it; if this process dies
+  /// before, it is told again. `node` ran it.
+  virtual void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) = 0;
+  /// An announcement of a node of the pool, of this build or another.
+  virtual void on_node(const NodeInfo& node) { static_cast<void>(node); }
+};
+
+/// The client's side. Owner. Its destructor waits for callbacks that run, and gives up what the engine still has of it.
+///
+/// Threads: every member may be called from any thread.
+/// Killed peers: agents may die at any time (see 1). If the client dies, what the engine has of it is dropped after
+/// EngineOptions::max_age.
+/// Cost: memory for what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (64 MiB).
+class EngineClient {
+ public:
+  virtual ~EngineClient() = default;
+
+  /// Hands a task to the engine, waiting at most `patience`: for room, for the connection, and for the store to take a
+  /// large payload, which travels in pieces of at most 4 MiB. True: on_stored() or on_submit_error() will follow, once.
+  /// False: nothing will follow, try again; a target of all nodes is refused so while no node is known. Throws
+  /// std::invalid_argument for an id of another client or a node that cannot be one.
+  virtual bool submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
+                      std::chrono::milliseconds patience) = 0;
+  /// Asks whoever runs the task to stop it; a hint, which may be lost. `node`: who runs it, by its announcements.
+  /// Empty: asks every agent.
+  virtual void cancel(const ClusterTaskId& id, const std::string& node) = 0;
+  /// Looks what the engine holds. Empty if it cannot be asked now. A round trip or three.
+  virtual std::optional<Census> census() = 0;
+  /// Makes the queues if they are not there; the engine does so itself when it notices. Throws EngineError.
+  virtual void ensure() = 0;
+  /// Every node of the pool that was heard within the last minute, of whatever build.
+  virtual std::vector<SeenNode> nodes() const = 0;
+  virtual EngineState state() const = 0;
+};
+
+/// A task that an agent has for now. Value.
+struct TaskLease {
+  ClusterTaskId id{};
+  std::vector<std::byte> payload{};
+  /// How often it was handed to an agent, this time included, as far as the engine knows.
+  std::uint64_t deliveries = 1;
+  /// The engine's own.
+  std::string ticket{};
+};
+
+/// What an engine tells an agent, by the rules of EngineClientEvents.
+class EngineAgentEvents {
+ public:
+  virtual ~EngineAgentEvents() = default;
+  /// A client wants the task to stop; most often it is one that this agent does not run.
+  virtual void on_cancel(const ClusterTaskId& id) = 0;
+};
+
+/// The agent's side. Owner. Its destructor waits for callbacks that run; leases that it has end by time.
+///
+/// Threads: every member may be called from any thread; lease() by one at a time.
+/// Cost: an idle lease() two messages in five seconds; memory for results that are not stored yet.
+class EngineAgent {
+ public:
+  virtual ~EngineAgent() = default;
+
+  /// Waits at most `wait` for tasks and returns what there is, at most `max`: ask for free slots only. Tasks for this
+  /// node come first. Empty if there were none, the engine is away, or stop() was called.
+  virtual std::vector<TaskLease> lease(std::size_t max, std::chrono::milliseconds wait) = 0;
+  /// Makes the lease last one lease time from now: call it every third of that while the task runs. Says nothing: who
+  /// is too late runs the task at the same time as another.
+  virtual void renew(const TaskLease& lease) = 0;
+  /// Hands over the result. The engine stores it, for as long as that takes, and only then ends the lease, which it
+  /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way.
+  virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;
+  /// The task goes to another agent at once.
+  virtual void give_back(const TaskLease& lease) = 0;
+  /// Waits until every result is stored; false after `patience`.
+  virtual bool drain(std::chrono::milliseconds patience) = 0;
+  /// Tells clients about this node; about once in a second. `node`, `build_id` are filled in.
+  virtual void announce(NodeInfo info) = 0;
+  /// Ends lease() at once and for good.
+  virtual void stop() = 0;
+  /// As that of a client.
+  virtual void ensure() = 0;
+  virtual EngineState state() const = 0;
+};
+
+}  // namespace tandem::detail
