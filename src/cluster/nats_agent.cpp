@@ -1,0 +1,394 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <map>
+#include <utility>
+
+#include <tandem/detail/deadline.hpp>
+
+#include "cluster/nats_engine.hpp"
+#include "cluster/nats_keeper.hpp"
+#include "cluster/nats_link.hpp"
+#include "cluster/nats_message.hpp"
+#include "cluster/nats_publisher.hpp"
+#include "cluster/nats_pull.hpp"
+#include "cluster/nats_queues.hpp"
+#include "core/log.hpp"
+#include "core/mutex.hpp"
+
+namespace tandem::detail {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kAnyNode = "_";
+// How long a request waits at the server: if it is lost there, so long a task may lie.
+constexpr milliseconds kRequest{5000};
+// Not sooner after one another: during an election a server refuses at once.
+constexpr milliseconds kPause{250};
+constexpr milliseconds kLook{1000};
+constexpr milliseconds kPiecesPatience{10000};
+
+// A ticket is where the lease is kept, and the head of the task, which says what pieces there are.
+std::string ack_of(const TaskLease& lease) {
+  return lease.ticket.substr(0, lease.ticket.find(' '));
+}
+std::optional<NatsHead> head_of(const TaskLease& lease) {
+  const std::size_t space = lease.ticket.find(' ');
+  return NatsHead::parse(std::string_view(lease.ticket).substr(std::min(space, lease.ticket.size() - 1) + 1));
+}
+
+class NatsAgent final : public EngineAgent {
+ public:
+  NatsAgent(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& node,
+            EngineAgentEvents& events);
+  ~NatsAgent() override;
+
+  std::vector<TaskLease> lease(std::size_t max, milliseconds wait) override TANDEM_EXCLUDES(mutex_);
+  void renew(const TaskLease& lease) override { link_.publish(ack_of(lease), "+WPI"); }
+  void finish(const TaskLease& lease, std::span<const std::byte> result) override TANDEM_EXCLUDES(mutex_);
+  void give_back(const TaskLease& lease) override { link_.publish(ack_of(lease), "-NAK"); }
+  bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
+  void announce(NodeInfo info) override;
+  void stop() override TANDEM_EXCLUDES(mutex_);
+  void ensure() override { queues_.ensure_for_node(node_); }
+  EngineState state() const override { return link_.state(); }
+
+ private:
+  // A result that is not known to be stored.
+  struct Finishing {
+    std::string ack;
+    NatsHead head;  // Of the result.
+    std::optional<PieceList> of_task;
+    std::vector<std::byte> result;
+    bool sent = false;
+    unsigned times_sent = 0;
+    Clock::time_point again_at{};
+    Clock::time_point renewed_at = Clock::now();
+  };
+
+  NatsPull::Callbacks pull_callbacks();
+  void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
+  bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
+  std::optional<TaskLease> open(NatsMessage message) const;
+  bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
+  void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
+  void send_again() TANDEM_EXCLUDES(mutex_);
+  bool make_queues();
+  void on_cancel(const NatsMessage& message);
+  milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
+  void changed() TANDEM_REQUIRES(mutex_) {
+    ++changes_;
+    changed_.notify_all();
+  }
+
+  const EngineOptions options_;
+  const std::string node_;
+  EngineAgentEvents& events_;
+  std::atomic<bool> ensure_wanted_{false};
+  NatsKeeper keeper_;
+  NatsLink link_;
+  NatsQueues queues_;
+  NatsPublisher publisher_;
+  NatsPieces pieces_;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::size_t wanted_ TANDEM_GUARDED_BY(mutex_) = 0;  // What lease() waits for; 0 while nobody is in it.
+  std::vector<NatsMessage> arrived_ TANDEM_GUARDED_BY(mutex_);
+  bool stopped_ TANDEM_GUARDED_BY(mutex_) = false;
+  std::map<std::uint64_t, std::shared_ptr<Finishing>> finishing_ TANDEM_GUARDED_BY(mutex_);
+  std::size_t finishing_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::uint64_t next_finishing_ TANDEM_GUARDED_BY(mutex_) = 0;
+  NatsPull own_;
+  NatsPull any_;
+  NatsSubscription cancels_;
+  NatsSubscription cancels_of_all_;
+};
+
+NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& node,
+                     EngineAgentEvents& events)
+    : options_(options),
+      node_(node),
+      events_(events),
+      link_(options_, servers, "tandem agent " + node, {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
+      queues_(link_, options_),
+      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
+      pieces_(link_, queues_.names(), publisher_, node_),
+      own_(link_, queues_.names().tasks_stream(), queues_.names().node_consumer(node_), pull_callbacks()),
+      any_(link_, queues_.names().tasks_stream(), queues_.names().any_consumer(), pull_callbacks()),
+      cancels_(link_, queues_.names().cancel(node_), false, [this](NatsMessage message) { on_cancel(message); }),
+      cancels_of_all_(link_, queues_.names().cancel(kAnyNode), false,
+                      [this](NatsMessage message) { on_cancel(message); }) {
+  ensure_patiently(options_.connect_wait, [this] { ensure(); });
+  keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
+}
+
+NatsAgent::~NatsAgent() {
+  stop();
+  keeper_.stop();
+}
+
+NatsPull::Callbacks NatsAgent::pull_callbacks() {
+  return {[this](NatsMessage message) {
+            {
+              const MutexGuard guard(mutex_);
+              if (arrived_.size() < wanted_) {
+                arrived_.push_back(std::move(message));
+                changed();
+                return;
+              }
+            }
+            // Asked for by a lease() that has returned: another agent may be free.
+            link_.publish(natsMsg_GetReply(message.get()), "-NAK");
+          },
+          [this](bool gone) {
+            if (gone) ensure_wanted_ = true;
+            const MutexGuard guard(mutex_);
+            changed();
+          }};
+}
+
+// Asks for tasks; false if that has to wait a moment.
+bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) {
+  if (!make_queues()) return false;
+  const std::array<NatsPull*, 2> pulls = {&own_, &any_};
+  for (std::size_t i = 0; i < pulls.size(); ++i) {
+    if (pulls[i]->stage() == NatsPull::Stage::Idle) {
+      // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
+      const auto left = std::chrono::ceil<milliseconds>(deadline.left(kRequest));
+      if (looked[i] ? left.count() > 0 && !pulls[i]->stand(1, left, 0) : !pulls[i]->probe(max)) return false;
+    }
+    looked[i] = true;  // What stands at the server would have got what there is.
+  }
+  return true;
+}
+
+void NatsAgent::gather(std::size_t max, const Deadline& deadline) {
+  std::array<bool, 2> looked{};
+  for (;;) {
+    const bool connected = link_.state() == EngineState::Connected;
+    std::uint64_t seen = 0;
+    {
+      const MutexGuard guard(mutex_);
+      wanted_ = max;
+      seen = changes_;
+      const bool probing =
+          connected && (own_.stage() == NatsPull::Stage::Probing || any_.stage() == NatsPull::Stage::Probing);
+      if (stopped_ || arrived_.size() >= max || (!arrived_.empty() && !probing)) return;
+      if (deadline.passed() && !probing && (!connected || (looked[0] && looked[1]))) return;
+    }
+    const bool asked = connected && ask(max, looked, deadline);
+    const MutexGuard guard(mutex_);
+    if (changes_ != seen) continue;
+    // While a probe is under way its end is near. A deadline that has passed is met at the next look.
+    const auto left = deadline.passed() ? Clock::duration(kPause) : deadline.left(asked ? kLook : kPause);
+    changed_.wait_for(mutex_, left);
+  }
+}
+
+std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
+  std::vector<TaskLease> leases;
+  if (max == 0) return leases;
+  gather(max, Deadline::after(wait));
+  std::vector<NatsMessage> messages;
+  {
+    const MutexGuard guard(mutex_);
+    wanted_ = 0;
+    messages.swap(arrived_);
+  }
+  for (NatsMessage& message : messages) {
+    if (std::optional<TaskLease> lease = open(std::move(message))) leases.push_back(std::move(*lease));
+  }
+  return leases;
+}
+
+// The task of a message; empty if there is none, or not now.
+std::optional<TaskLease> NatsAgent::open(NatsMessage message) const {
+  const std::string ack = natsMsg_GetReply(message.get());
+  const std::string_view text = header_of(message.get(), NatsHead::kHeader);
+  const std::optional<NatsHead> head = NatsHead::parse(text);
+  if (!head) {
+    log_line(LogLevel::Warning, "a task that cannot be understood is dropped");
+    link_.publish(ack, "+ACK");
+    return std::nullopt;
+  }
+  TaskLease lease;
+  lease.id = head->id;
+  lease.deliveries = deliveries_of(ack);
+  lease.ticket = fmt::format("{} {}", ack, text);
+  if (!head->elsewhere) {
+    const std::span<const std::byte> bytes = payload_of(message.get());
+    lease.payload.assign(bytes.begin(), bytes.end());
+    return lease;
+  }
+  const NatsPieces::Got got = pieces_.get(*head->elsewhere, lease.payload, [&] { link_.publish(ack, "+WPI"); });
+  if (got == NatsPieces::Got::All) return lease;
+  // Without its pieces it is settled by another, or lost, and then missing in the client's census.
+  link_.publish(ack, got == NatsPieces::Got::Gone ? "+ACK" : "-NAK");
+  return std::nullopt;
+}
+
+void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result) {
+  const std::optional<NatsHead> task = head_of(lease);
+  if (!task) throw std::invalid_argument("a lease that is of no engine");
+  const auto finishing = std::make_shared<Finishing>();
+  finishing->ack = ack_of(lease);
+  finishing->head.id = lease.id;
+  finishing->head.node = node_;
+  finishing->of_task = task->elsewhere;
+  finishing->result.assign(result.begin(), result.end());
+  std::uint64_t number = 0;
+  {
+    const MutexGuard guard(mutex_);
+    while (!finishing_.empty() && !stopped_ &&
+           (finishing_bytes_ + result.size() > options_.unstored_bytes || finishing_.size() >= options_.unstored_items))
+      changed_.wait_for(mutex_, kLook);
+    number = next_finishing_++;
+    finishing->sent = true;
+    finishing_.emplace(number, finishing);
+    finishing_bytes_ += result.size();
+  }
+  if (!send(number, finishing)) on_reply(number, StoredReply{false, false, 0, "not connected"});
+}
+
+bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) {
+  // Only who has set `sent` is here, so what follows is one's own until on_reply().
+  NatsHead& head = finishing->head;
+  std::span<const std::byte> payload = finishing->result;
+  if (pieces_.too_large(payload.size())) {
+    if (link_.state() != EngineState::Connected) return false;
+    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, Deadline::after(kPiecesPatience));
+    if (!head.elsewhere) return false;
+    payload = {};
+  }
+  ++finishing->times_sent;
+  return publisher_.publish(
+      queues_.names().result(head.id.client), &head,
+      fmt::format("{}.{}.{}.{}", head.id.client, head.id.number, head.id.attempt, node_), payload,
+      [this, number](const StoredReply& reply) { on_reply(number, reply); }, Deadline::now());
+}
+
+void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
+  std::shared_ptr<Finishing> finishing;
+  {
+    const MutexGuard guard(mutex_);
+    const auto found = finishing_.find(number);
+    if (found == finishing_.end()) return;
+    finishing = found->second;
+    if (!reply.stored) {
+      finishing->sent = false;
+      finishing->again_at = Clock::now() + kPause;
+    } else {
+      finishing_.erase(found);
+      finishing_bytes_ -= finishing->result.size();
+      changed();
+    }
+  }
+  if (!reply.stored) {
+    ensure_wanted_ = true;
+    keeper_.wake();
+    return;
+  }
+  // Only now: the other way round a task would be lost whose result is on its way when the server dies.
+  link_.publish(finishing->ack, "+ACK");
+  if (finishing->of_task) pieces_.erase(*finishing->of_task);
+  // The result of an earlier run is there, with pieces of its own; unless it is this one, sent a second time.
+  if (reply.duplicate && finishing->times_sent == 1 && finishing->head.elsewhere)
+    pieces_.erase(*finishing->head.elsewhere);
+}
+
+void NatsAgent::send_again() {
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Finishing>>> due;
+  {
+    const MutexGuard guard(mutex_);
+    for (auto& [number, finishing] : finishing_) {
+      if (Clock::now() - finishing->renewed_at >= options_.lease_time / 3) {
+        finishing->renewed_at = Clock::now();
+        link_.publish(finishing->ack, "+WPI");
+      }
+      if (finishing->sent || Clock::now() < finishing->again_at) continue;
+      finishing->sent = true;
+      due.emplace_back(number, finishing);
+    }
+  }
+  for (auto& [number, finishing] : due) {
+    if (!send(number, finishing)) on_reply(number, StoredReply{false, false, 0, "not connected"});
+  }
+}
+
+bool NatsAgent::drain(milliseconds patience) {
+  const Deadline deadline = Deadline::after(patience);
+  const MutexGuard guard(mutex_);
+  while (!finishing_.empty() && !deadline.passed()) changed_.wait_for(mutex_, deadline.left(kLook));
+  return finishing_.empty();
+}
+
+void NatsAgent::announce(NodeInfo info) {
+  info.node = node_;
+  info.build_id = options_.build_id;
+  std::replace(info.host.begin(), info.host.end(), '\n', ' ');
+  link_.publish(queues_.names().announcement(node_), node_text(info, link_.max_payload_bytes()));
+}
+
+void NatsAgent::on_cancel(const NatsMessage& message) {
+  const std::span<const std::byte> bytes = payload_of(message.get());
+  if (const auto id = parse_id({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) events_.on_cancel(*id);
+}
+
+void NatsAgent::stop() {
+  const MutexGuard guard(mutex_);
+  stopped_ = true;
+  changed();
+}
+
+milliseconds NatsAgent::step(const NatsKeeper::News& news) {
+  if (news.lost) {
+    own_.forget();
+    any_.forget();
+    publisher_.lose_all();
+  }
+  publisher_.expire();
+  if (news.lost || news.found_again) {
+    const MutexGuard guard(mutex_);
+    changed();
+  }
+  bool waiting = false;
+  {
+    const MutexGuard guard(mutex_);
+    waiting = std::any_of(finishing_.begin(), finishing_.end(), [](const auto& one) { return !one.second->sent; });
+  }
+  if (link_.state() == EngineState::Connected) {
+    if (waiting) make_queues();
+    send_again();
+  }
+  return std::min(waiting ? kPause : kLook, options_.lease_time / 3);
+}
+
+// If they are missing. False if that has to wait a moment.
+bool NatsAgent::make_queues() {
+  if (!ensure_wanted_.exchange(false)) return true;
+  try {
+    ensure();
+    return true;
+  } catch (const EngineError& error) {
+    log_line(LogLevel::Info, "{}", error.what());
+    ensure_wanted_ = true;
+    return false;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<EngineAgent> connect_nats_agent(EngineOptions options, const std::string& node,
+                                                EngineAgentEvents& events) {
+  check_engine_name(node, "a node");
+  const std::vector<EngineServer> servers = take_servers(options);
+  check_engine_options(options, servers);
+  return std::make_unique<NatsAgent>(options, servers, node, events);
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,276 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <utility>
+
+#include <tandem/detail/deadline.hpp>
+
+#include "cluster/nats_engine.hpp"
+#include "cluster/nats_keeper.hpp"
+#include "cluster/nats_link.hpp"
+#include "cluster/nats_message.hpp"
+#include "cluster/nats_publisher.hpp"
+#include "cluster/nats_pull.hpp"
+#include "cluster/nats_queues.hpp"
+#include "core/log.hpp"
+#include "core/mutex.hpp"
+
+namespace tandem::detail {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kAnyNode = "_";
+// Results that the server sends ahead, which bounds the memory that they take here.
+constexpr std::size_t kResultsAhead = 256;
+constexpr std::size_t kResultBytesAhead = std::size_t{64} << 20;
+constexpr milliseconds kResultRequest{5000};
+// Not sooner after one another: during an election a server refuses at once.
+constexpr milliseconds kEnsurePause{250};
+constexpr milliseconds kLook{1000};
+// A node that was silent for so long is not one of all nodes; for so long, it is forgotten.
+constexpr std::chrono::seconds kSilent{10};
+constexpr std::chrono::seconds kForgotten{60};
+constexpr std::size_t kMaxNodes = 100'000;
+
+class NatsClient final : public EngineClient {
+ public:
+  NatsClient(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& client,
+             EngineClientEvents& events);
+  ~NatsClient() override;
+
+  bool submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
+              milliseconds patience) override;
+  void cancel(const ClusterTaskId& id, const std::string& node) override;
+  std::optional<Census> census() override { return queues_.census(client_); }
+  void ensure() override { queues_.ensure_for_client(client_); }
+  std::vector<SeenNode> nodes() const override TANDEM_EXCLUDES(mutex_);
+  EngineState state() const override { return link_.state(); }
+
+ private:
+  // A submitted task on its way: one message, or one for each node.
+  struct Submission {
+    ClusterTaskId id;
+    std::vector<std::string> nodes;
+    std::optional<PieceList> elsewhere;
+    Mutex mutex;
+    std::size_t left TANDEM_GUARDED_BY(mutex) = 0;
+    std::string error TANDEM_GUARDED_BY(mutex){};
+  };
+
+  std::vector<std::string> subjects_of(const TaskTarget& target) const;
+  void on_reply(Submission& submission, const StoredReply& reply);
+  void on_result(NatsMessage message);
+  void on_announcement(NatsMessage message) TANDEM_EXCLUDES(mutex_);
+  void want_ensure() {
+    ensure_wanted_ = true;
+    keeper_.wake();
+  }
+  milliseconds step(const NatsKeeper::News& news);
+  bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest, kResultBytesAhead); }
+
+  const EngineOptions options_;
+  const std::string client_;
+  EngineClientEvents& events_;
+  std::atomic<bool> ensure_wanted_{false};
+  NatsKeeper keeper_;
+  NatsLink link_;
+  NatsQueues queues_;
+  NatsPublisher publisher_;
+  NatsPieces pieces_;
+  mutable Mutex mutex_;
+  std::map<std::string, SeenNode> nodes_ TANDEM_GUARDED_BY(mutex_);
+  NatsPull results_;
+  NatsSubscription announcements_;
+};
+
+NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineServer>& servers,
+                       const std::string& client, EngineClientEvents& events)
+    : options_(options),
+      client_(client),
+      events_(events),
+      link_(options_, servers, "tandem client " + client,
+            {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
+      queues_(link_, options_),
+      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
+      pieces_(link_, queues_.names(), publisher_, client_),
+      results_(link_, queues_.names().results_stream(), queues_.names().client_consumer(client_),
+               {[this](NatsMessage message) { on_result(std::move(message)); },
+                [this](bool gone) {
+                  if (gone || !ask_for_results()) want_ensure();
+                }}),
+      announcements_(link_, queues_.names().announcement("*"), false,
+                     [this](NatsMessage message) { on_announcement(std::move(message)); }) {
+  ensure_patiently(options_.connect_wait, [this] { ensure(); });
+  keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
+}
+
+NatsClient::~NatsClient() {
+  keeper_.stop();
+  queues_.withdraw(client_);
+  if (link_.state() == EngineState::Connected) static_cast<void>(natsConnection_FlushTimeout(link_.get(), 1000));
+}
+
+std::vector<std::string> NatsClient::subjects_of(const TaskTarget& target) const {
+  if (target.kind == TaskTarget::Kind::AnyNode) return {kAnyNode};
+  if (target.kind == TaskTarget::Kind::OneNode) {
+    check_engine_name(target.node, "a node");
+    return {target.node};
+  }
+  std::vector<std::string> all;
+  for (const SeenNode& seen : nodes()) {
+    if (seen.info.build_id == options_.build_id && !seen.info.leaving && Clock::now() - seen.heard_at < kSilent)
+      all.push_back(seen.info.node);
+  }
+  return all;
+}
+
+bool NatsClient::submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
+                        milliseconds patience) {
+  if (id.client != client_) throw std::invalid_argument("a task of another client cannot be submitted by this one");
+  const Deadline deadline = Deadline::after(patience);
+  const std::vector<std::string> receivers = subjects_of(target);
+  if (receivers.empty()) return false;
+  const bool for_all = target.kind == TaskTarget::Kind::AllNodes;
+  const auto submission = std::make_shared<Submission>();
+  submission->id = id;
+  if (for_all) submission->nodes = receivers;
+  NatsHead head;
+  head.id = id;
+  if (pieces_.too_large(payload.size())) {
+    head.elsewhere = pieces_.put(payload, for_all, deadline);
+    if (!head.elsewhere) return false;
+    submission->elsewhere = head.elsewhere;
+    payload = {};
+  }
+  {
+    const MutexGuard guard(submission->mutex);
+    submission->left = receivers.size();
+  }
+  bool sent = false;
+  for (const std::string& receiver : receivers) {
+    const auto done = [this, submission](const StoredReply& reply) { on_reply(*submission, reply); };
+    if (publisher_.publish(queues_.names().task(receiver, client_), &head,
+                           fmt::format("{}.{}.{}.{}", client_, id.number, id.attempt, receiver), payload, done,
+                           deadline)) {
+      sent = true;
+    } else if (sent) {
+      on_reply(*submission, StoredReply{false, false, 0, "the connection was lost"});
+    } else {
+      if (head.elsewhere) pieces_.erase(*head.elsewhere);
+      return false;
+    }
+  }
+  return true;
+}
+
+void NatsClient::on_reply(Submission& submission, const StoredReply& reply) {
+  if (reply.stored && !reply.duplicate) queues_.note_task_number(reply.sequence);
+  if (!reply.stored) want_ensure();
+  // The message that is there already has pieces of its own. What is not known to be stored keeps its pieces: it may
+  // be.
+  if (reply.duplicate && submission.elsewhere) pieces_.erase(*submission.elsewhere);
+  std::string error;
+  {
+    const MutexGuard guard(submission.mutex);
+    if (!reply.stored) submission.error = reply.error;
+    if (--submission.left != 0) return;
+    error = submission.error;
+  }
+  if (error.empty()) {
+    events_.on_stored(submission.id, submission.nodes);
+  } else {
+    events_.on_submit_error(submission.id, error);
+  }
+}
+
+void NatsClient::cancel(const ClusterTaskId& id, const std::string& node) {
+  if (!node.empty()) check_engine_name(node, "a node");
+  link_.publish(queues_.names().cancel(node.empty() ? kAnyNode : node), id_text(id));
+}
+
+void NatsClient::on_result(NatsMessage message) {
+  const std::string ack = natsMsg_GetReply(message.get());
+  const std::optional<NatsHead> head = NatsHead::parse(header_of(message.get(), NatsHead::kHeader));
+  if (!head || head->id.client != client_) {
+    log_line(LogLevel::Warning, "a result that cannot be understood is dropped");
+    link_.publish(ack, "+ACK");
+    return;
+  }
+  std::vector<std::byte> result;
+  if (head->elsewhere) {
+    const NatsPieces::Got got = pieces_.get(*head->elsewhere, result, [&] { link_.publish(ack, "+WPI"); });
+    if (got == NatsPieces::Got::Away) return;  // It comes again.
+    if (got == NatsPieces::Got::Gone) {
+      // Then the task is missing in the census.
+      log_line(LogLevel::Warning, "the result of task {} is lost with its pieces", head->id.number);
+      link_.publish(ack, "+ACK");
+      return;
+    }
+  } else {
+    const std::span<const std::byte> bytes = payload_of(message.get());
+    result.assign(bytes.begin(), bytes.end());
+  }
+  message.reset();
+  events_.on_result(head->id, head->node, std::move(result));
+  link_.publish(ack, "+ACK");
+  if (head->elsewhere) pieces_.erase(*head->elsewhere);
+}
+
+void NatsClient::on_announcement(NatsMessage message) {
+  const std::span<const std::byte> bytes = payload_of(message.get());
+  std::optional<NodeInfo> node = parse_node({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  // Nobody speaks for another: a server may be told who may publish what.
+  if (!node || natsMsg_GetSubject(message.get()) != queues_.names().announcement(node->node)) return;
+  {
+    const MutexGuard guard(mutex_);
+    std::erase_if(nodes_, [now = Clock::now()](const auto& seen) { return now - seen.second.heard_at > kForgotten; });
+    if (nodes_.size() >= kMaxNodes && !nodes_.contains(node->node)) return;
+    nodes_[node->node] = SeenNode{*node, Clock::now()};
+  }
+  events_.on_node(*node);
+}
+
+std::vector<SeenNode> NatsClient::nodes() const {
+  const MutexGuard guard(mutex_);
+  std::vector<SeenNode> seen;
+  for (const auto& [name, node] : nodes_) {
+    if (Clock::now() - node.heard_at <= kForgotten) seen.push_back(node);
+  }
+  return seen;
+}
+
+milliseconds NatsClient::step(const NatsKeeper::News& news) {
+  if (news.lost) {
+    publisher_.lose_all();
+    results_.forget();
+  }
+  publisher_.expire();
+  if (link_.state() != EngineState::Connected) return kLook;
+  if (ensure_wanted_.exchange(false)) {
+    try {
+      ensure();
+    } catch (const EngineError& error) {
+      log_line(LogLevel::Info, "{}", error.what());
+      ensure_wanted_ = true;
+      return kEnsurePause;
+    }
+  }
+  if (results_.stage() == NatsPull::Stage::Idle && !ask_for_results()) return kEnsurePause;
+  return kLook;
+}
+
+}  // namespace
+
+std::unique_ptr<EngineClient> connect_nats_client(EngineOptions options, const std::string& client,
+                                                  EngineClientEvents& events) {
+  check_engine_name(client, "a client");
+  const std::vector<EngineServer> servers = take_servers(options);
+  check_engine_options(options, servers);
+  return std::make_unique<NatsClient>(options, servers, client, events);
+}
+
+}  // namespace tandem::detail

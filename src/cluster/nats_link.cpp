@@ -1,0 +1,255 @@
+#include "cluster/nats_link.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <tandem/detail/deadline.hpp>
+
+#include "core/log.hpp"
+
+namespace tandem::detail {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A round trip that takes longer has lost its server; also what one attempt to connect may take.
+constexpr std::int64_t kRequestMs = 2000;
+// A server that answers none of two pings, in this rhythm, is lost: a link that is cut says nothing.
+constexpr std::int64_t kPingMs = 3000;
+constexpr std::int64_t kReconnectMs = 100;
+constexpr milliseconds kConnectPause{100};
+
+// Throws for what the library refuses. Its texts name files and servers, no secrets: it is not told of any in a text.
+void check_nats(natsStatus status, const std::string& what) {
+  if (status == NATS_OK) return;
+  const char* more = nats_GetLastError(nullptr);
+  const std::string reason = more != nullptr && *more != '\0' ? fmt::format(" ({})", more) : std::string();
+  throw EngineError(fmt::format("{}: {}{}", what, natsStatus_GetText(status), reason));
+}
+
+bool is_refusal(natsStatus status) {
+  return status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED || status == NATS_SSL_ERROR ||
+         status == NATS_SECURE_CONNECTION_REQUIRED || status == NATS_SECURE_CONNECTION_WANTED ||
+         status == NATS_INVALID_ARG;
+}
+
+void set_credentials(natsOptions* to, const EngineOptions& options) {
+  // The library's own texts for these are fixed; still, none of them is repeated.
+  if (!options.token.empty() && natsOptions_SetToken(to, options.token.c_str()) != NATS_OK)
+    throw EngineError("cannot use the token for the engine");
+  if (!options.user.empty() && natsOptions_SetUserInfo(to, options.user.c_str(), options.password.c_str()) != NATS_OK)
+    throw EngineError("cannot use the user and password for the engine");
+}
+
+void set_tls(natsOptions* to, const EngineTls& tls) {
+  check_nats(natsOptions_SetSecure(to, true), "cannot use TLS");
+  if (!tls.ca_file.empty())
+    check_nats(natsOptions_LoadCATrustedCertificates(to, tls.ca_file.c_str()), "cannot use the CA " + tls.ca_file);
+  if (!tls.certificate_file.empty())
+    check_nats(natsOptions_LoadCertificatesChain(to, tls.certificate_file.c_str(), tls.key_file.c_str()),
+               "cannot use the certificate " + tls.certificate_file);
+}
+
+// The default handler of the library prints to the standard error of the program.
+void on_error(natsConnection*, natsSubscription*, natsStatus status, void*) {
+  log_line(LogLevel::Debug, "NATS: {}", natsStatus_GetText(status));
+}
+
+NatsOwner<natsOptions> make_options(const EngineOptions& options, const std::vector<EngineServer>& servers,
+                                    const std::string& name) {
+  natsOptions* made = nullptr;
+  check_nats(natsOptions_Create(&made), "cannot make options for NATS");
+  NatsOwner<natsOptions> owner(made);
+  std::vector<std::string> texts;
+  std::vector<const char*> urls;
+  for (const EngineServer& server : servers) texts.push_back(server.text());
+  for (const std::string& text : texts) urls.push_back(text.c_str());
+  const auto set = [](natsStatus status) { check_nats(status, "cannot set an option of NATS"); };
+  set(natsOptions_SetServers(made, urls.data(), static_cast<int>(urls.size())));
+  set(natsOptions_SetName(made, name.c_str()));
+  set(natsOptions_SetTimeout(made, kRequestMs));
+  set(natsOptions_SetPingInterval(made, kPingMs));
+  set(natsOptions_SetMaxPingsOut(made, 2));
+  set(natsOptions_SetAllowReconnect(made, true));
+  set(natsOptions_SetMaxReconnect(made, -1));
+  set(natsOptions_SetReconnectWait(made, kReconnectMs));
+  set(natsOptions_SetReconnectJitter(made, kReconnectMs, kReconnectMs));
+  // A request that waits in a lost connection fails with it instead of at its time limit.
+  set(natsOptions_SetFailRequestsOnDisconnect(made, true));
+  // Sent by the caller, not by a thread that gathers for a moment.
+  set(natsOptions_SetSendAsap(made, true));
+  // Servers that a server names have not been checked as those of the url have: credentials might go to one without
+  // TLS.
+  set(natsOptions_SetIgnoreDiscoveredServers(made, true));
+  set(natsOptions_SetErrorHandler(made, on_error, nullptr));
+  set_credentials(made, options);
+  if (options.tls) set_tls(made, *options.tls);
+  return owner;
+}
+
+}  // namespace
+
+std::span<const std::byte> payload_of(const natsMsg* message) noexcept {
+  return {reinterpret_cast<const std::byte*>(natsMsg_GetData(message)),
+          static_cast<std::size_t>(natsMsg_GetDataLength(message))};
+}
+
+std::string_view header_of(natsMsg* message, const char* name) noexcept {
+  const char* value = nullptr;
+  if (natsMsgHeader_Get(message, name, &value) != NATS_OK || value == nullptr) return {};
+  return value;
+}
+
+int status_of(natsMsg* message) noexcept {
+  if (natsMsg_GetDataLength(message) != 0) return 0;
+  const std::string_view text = header_of(message, "Status");
+  int status = 0;
+  std::from_chars(text.data(), text.data() + text.size(), status);
+  return status;
+}
+
+struct NatsLink::Watch {
+  Callbacks callbacks;
+  mutable Mutex mutex;
+  mutable ConditionVariable changed;
+  EngineState state TANDEM_GUARDED_BY(mutex) = EngineState::Connected;
+
+  void become(EngineState next) {
+    const MutexGuard guard(mutex);
+    state = next;
+    changed.notify_all();
+  }
+  static void on_lost(natsConnection*, void* self) {
+    static_cast<Watch*>(self)->become(EngineState::Away);
+    if (static_cast<Watch*>(self)->callbacks.lost) static_cast<Watch*>(self)->callbacks.lost();
+  }
+  static void on_found(natsConnection*, void* self) {
+    static_cast<Watch*>(self)->become(EngineState::Connected);
+    if (static_cast<Watch*>(self)->callbacks.found_again) static_cast<Watch*>(self)->callbacks.found_again();
+  }
+  static void on_closed(natsConnection*, void* self) { static_cast<Watch*>(self)->become(EngineState::Refused); }
+};
+
+NatsLink::NatsLink(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& name,
+                   Callbacks callbacks)
+    : watch_(std::make_unique<Watch>()) {
+  check_engine_options(options, servers);
+  watch_->callbacks = std::move(callbacks);
+  const NatsOwner<natsOptions> made = make_options(options, servers, name);
+  check_nats(natsOptions_SetDisconnectedCB(made.get(), Watch::on_lost, watch_.get()), "cannot set an option of NATS");
+  check_nats(natsOptions_SetReconnectedCB(made.get(), Watch::on_found, watch_.get()), "cannot set an option of NATS");
+  check_nats(natsOptions_SetClosedCB(made.get(), Watch::on_closed, watch_.get()), "cannot set an option of NATS");
+  const Deadline deadline = Deadline::after(options.connect_wait);
+  for (;;) {
+    const natsStatus status = natsConnection_Connect(&connection_, made.get());
+    if (status == NATS_OK) break;
+    if (is_refusal(status)) check_nats(status, "the engine " + options.url + " refuses this program");
+    if (deadline.passed()) check_nats(status, "cannot reach the engine " + options.url);
+    std::this_thread::sleep_for(std::min<Deadline::Clock::duration>(kConnectPause, deadline.left(kConnectPause)));
+  }
+  jsOptions js{};
+  jsCtx* context = nullptr;
+  natsStatus status = jsOptions_Init(&js);
+  js.Wait = kRequestMs;
+  if (status == NATS_OK) status = natsConnection_JetStream(&context, connection_, &js);
+  if (status == NATS_OK) {
+    requests_.reset(context);
+    return;
+  }
+  natsConnection_Close(connection_);
+  natsConnection_Destroy(connection_);
+  // The library may still call back: what it calls stays.
+  static_cast<void>(watch_.release());
+  check_nats(status, "cannot use JetStream");
+}
+
+NatsLink::~NatsLink() {
+  requests_.reset();
+  natsConnection_Close(connection_);
+  {
+    const MutexGuard guard(watch_->mutex);
+    while (watch_->state != EngineState::Refused) watch_->changed.wait(watch_->mutex);
+  }
+  natsConnection_Destroy(connection_);
+}
+
+EngineState NatsLink::state() const {
+  const MutexGuard guard(watch_->mutex);
+  return watch_->state;
+}
+
+bool NatsLink::wait_connected(milliseconds patience) const {
+  const Deadline deadline = Deadline::after(patience);
+  const MutexGuard guard(watch_->mutex);
+  while (watch_->state == EngineState::Away && !deadline.passed())
+    watch_->changed.wait_for(watch_->mutex, deadline.left(std::chrono::seconds(10)));
+  return watch_->state == EngineState::Connected;
+}
+
+std::size_t NatsLink::max_payload_bytes() const {
+  // Room for the headers of a message, which count too.
+  constexpr std::int64_t kHeaders = 4096;
+  return static_cast<std::size_t>(std::max<std::int64_t>(natsConnection_GetMaxPayload(connection_) - kHeaders, 1024));
+}
+
+std::string NatsLink::make_inbox() const {
+  natsInbox* made = nullptr;
+  check_nats(natsInbox_Create(&made), "cannot make an inbox");
+  std::string inbox = made;
+  natsInbox_Destroy(made);
+  return inbox;
+}
+
+bool NatsLink::publish(const std::string& subject, std::string_view text) const noexcept {
+  return state() == EngineState::Connected &&
+         natsConnection_Publish(connection_, subject.c_str(), text.data(), static_cast<int>(text.size())) == NATS_OK;
+}
+
+bool NatsLink::publish(const std::string& subject, const std::string& reply, std::string_view text) const noexcept {
+  return state() == EngineState::Connected &&
+         natsConnection_PublishRequest(connection_, subject.c_str(), reply.c_str(), text.data(),
+                                       static_cast<int>(text.size())) == NATS_OK;
+}
+
+bool NatsLink::publish(natsMsg* message) const noexcept {
+  return message != nullptr && state() == EngineState::Connected &&
+         natsConnection_PublishMsg(connection_, message) == NATS_OK;
+}
+
+NatsSubscription::NatsSubscription(const NatsLink& link, const std::string& subject, bool unlimited, Take take)
+    : take_(std::move(take)) {
+  check_nats(natsConnection_Subscribe(&subscription_, link.get(), subject.c_str(), on_message, this),
+             "cannot subscribe to " + subject);
+  // Refused only if the connection was closed meanwhile, which ended the subscription before its first message.
+  if (natsSubscription_SetOnCompleteCB(subscription_, on_complete, this) != NATS_OK) on_complete(this);
+  if (unlimited) static_cast<void>(natsSubscription_SetPendingLimits(subscription_, -1, -1));
+}
+
+NatsSubscription::~NatsSubscription() {
+  // The library's thread may be in a callback; it says when it has made the last one. A connection that the library
+  // closed by itself has ended its subscriptions before.
+  static_cast<void>(natsSubscription_Unsubscribe(subscription_));
+  {
+    const MutexGuard guard(mutex_);
+    while (!complete_) changed_.wait(mutex_);
+  }
+  natsSubscription_Destroy(subscription_);
+}
+
+void NatsSubscription::on_message(natsConnection*, natsSubscription*, natsMsg* message, void* self) {
+  static_cast<NatsSubscription*>(self)->take_(NatsMessage(message));
+}
+
+void NatsSubscription::on_complete(void* self) {
+  auto* subscription = static_cast<NatsSubscription*>(self);
+  const MutexGuard guard(subscription->mutex_);
+  subscription->complete_ = true;
+  subscription->changed_.notify_all();
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,78 @@
+#include "cluster/nats_pull.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace tandem::detail {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+// How much later than it should an answer may come before the request counts as lost.
+constexpr milliseconds kOverdue{1000};
+
+}  // namespace
+
+NatsPull::NatsPull(const NatsLink& link, const std::string& stream, const std::string& consumer, Callbacks callbacks)
+    : link_(link),
+      request_subject_(fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream, consumer)),
+      inbox_(link.make_inbox()),
+      callbacks_(std::move(callbacks)),
+      answers_(link, inbox_ + ".*", true, [this](NatsMessage message) { take(std::move(message)); }) {}
+
+bool NatsPull::probe(std::size_t messages) {
+  return request(Stage::Probing, messages, milliseconds::zero(),
+                 fmt::format("{{\"batch\":{},\"no_wait\":true}}", messages));
+}
+
+bool NatsPull::stand(std::size_t messages, milliseconds expires, std::size_t max_bytes) {
+  const std::string limit = max_bytes == 0 ? std::string() : fmt::format(",\"max_bytes\":{}", max_bytes);
+  return request(Stage::Standing, messages, expires,
+                 fmt::format("{{\"batch\":{},\"expires\":{}{}}}", messages, nanoseconds(expires).count(), limit));
+}
+
+bool NatsPull::request(Stage stage, std::size_t messages, milliseconds expires, const std::string& text) {
+  std::uint64_t number = 0;
+  {
+    const MutexGuard guard(mutex_);
+    stage_ = stage;
+    number = ++number_;
+    left_ = messages;
+    overdue_at_ = std::chrono::steady_clock::now() + expires + kOverdue;
+  }
+  if (link_.publish(request_subject_, fmt::format("{}.{}", inbox_, number), text)) return true;
+  forget();
+  return false;
+}
+
+NatsPull::Stage NatsPull::stage() const {
+  const MutexGuard guard(mutex_);
+  return stage_ != Stage::Idle && std::chrono::steady_clock::now() >= overdue_at_ ? Stage::Idle : stage_;
+}
+
+void NatsPull::forget() {
+  const MutexGuard guard(mutex_);
+  stage_ = Stage::Idle;
+}
+
+bool NatsPull::ends_request(int status, std::string_view subject) {
+  const MutexGuard guard(mutex_);
+  if (stage_ == Stage::Idle) return false;
+  // A message has the subject that it was stored under, a status that of the request which it answers.
+  if (status == 0 ? --left_ != 0 : subject != fmt::format("{}.{}", inbox_, number_)) return false;
+  stage_ = Stage::Idle;
+  return true;
+}
+
+void NatsPull::take(NatsMessage message) {
+  const int status = natsMsg_GetReply(message.get()) != nullptr ? 0 : status_of(message.get());
+  if (status == 100) return;  // The server is alive.
+  const bool gone = status == 503 || header_of(message.get(), "Description").find("Deleted") != std::string_view::npos;
+  const bool ended = ends_request(status, natsMsg_GetSubject(message.get()));
+  if (status == 0 && natsMsg_GetReply(message.get()) != nullptr) callbacks_.on_message(std::move(message));
+  if (ended) callbacks_.on_end(gone);
+}
+
+}  // namespace tandem::detail

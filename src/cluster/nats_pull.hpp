@@ -1,0 +1,65 @@
+/// Asks a consumer of JetStream for messages.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "cluster/nats_link.hpp"
+#include "core/mutex.hpp"
+
+namespace tandem::detail {
+
+/// One request at a time, by the protocol of the server itself: natsSubscription_Fetch() of the library 3.4 waits in a
+/// way that nothing can end, and cannot be used again once the server or the stream was gone for a moment.
+///
+/// Threads: every member may be called from any thread. The callbacks are called by one thread of the library, without
+/// a lock held.
+class NatsPull {
+ public:
+  enum class Stage {
+    Idle,
+    Probing,   // Asked for what is there.
+    Standing,  // Waits at the server for what will come.
+  };
+  struct Callbacks {
+    /// A message of the consumer; also one that came too late for its request.
+    std::function<void(NatsMessage)> on_message;
+    /// The request has ended. `gone`: because there is no such consumer (any more); otherwise all that it asked for has
+    /// come, or as much as there was in the time.
+    std::function<void(bool gone)> on_end;
+  };
+
+  NatsPull(const NatsLink& link, const std::string& stream, const std::string& consumer, Callbacks callbacks);
+
+  /// Asks for at most `messages` that are there now; the request ends by itself.
+  bool probe(std::size_t messages);
+  /// Asks for at most `messages`, together not more than `max_bytes` unless that is 0, as they come within `expires`.
+  bool stand(std::size_t messages, std::chrono::milliseconds expires, std::size_t max_bytes);
+  /// Idle too if an answer is overdue.
+  Stage stage() const TANDEM_EXCLUDES(mutex_);
+  /// The connection was lost, and every request with it.
+  void forget() TANDEM_EXCLUDES(mutex_);
+
+ private:
+  bool request(Stage stage, std::size_t messages, std::chrono::milliseconds expires, const std::string& text)
+      TANDEM_EXCLUDES(mutex_);
+  void take(NatsMessage message) TANDEM_EXCLUDES(mutex_);
+  bool ends_request(int status, std::string_view subject) TANDEM_EXCLUDES(mutex_);
+
+  const NatsLink& link_;
+  const std::string request_subject_;
+  const std::string inbox_;
+  const Callbacks callbacks_;
+  mutable Mutex mutex_;
+  Stage stage_ TANDEM_GUARDED_BY(mutex_) = Stage::Idle;
+  std::uint64_t number_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::size_t left_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::chrono::steady_clock::time_point overdue_at_ TANDEM_GUARDED_BY(mutex_){};
+  NatsSubscription answers_;  // Last: it ends before what its callback uses.
+};
+
+}  // namespace tandem::detail

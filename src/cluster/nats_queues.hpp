@@ -1,0 +1,87 @@
+/// The queues of a pool as JetStream streams and consumers: their names, how they are made, what they hold.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "cluster/engine.hpp"
+#include "cluster/nats_link.hpp"
+#include "core/mutex.hpp"
+
+namespace tandem::detail {
+
+/// Names of one pool and build. Value. docs/internals/cluster.md has the table.
+class NatsNames {
+ public:
+  explicit NatsNames(const EngineOptions& options);
+
+  const std::string& tasks_stream() const noexcept { return tasks_stream_; }
+  const std::string& results_stream() const noexcept { return results_stream_; }
+  const std::string& pieces_stream() const noexcept { return pieces_stream_; }
+  std::string all_tasks() const { return prefix_ + ".t.>"; }
+  std::string all_results() const { return prefix_ + ".r.>"; }
+  std::string all_pieces() const { return prefix_ + ".p.>"; }
+  /// `node`: "_" for any. "*" stands for each one.
+  std::string task(const std::string& node, const std::string& client) const;
+  std::string result(const std::string& client) const { return prefix_ + ".r." + client; }
+  std::string pieces(const std::string& owner, const std::string& number) const;
+  std::string piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const;
+  std::string any_consumer() const { return "any_" + build_; }
+  std::string node_consumer(const std::string& node) const { return "node_" + build_ + "_" + node; }
+  std::string client_consumer(const std::string& client) const { return "client_" + client; }
+  /// Plain messages, which nobody keeps. `node`: "*" for those of every one.
+  std::string announcement(const std::string& node) const { return prefix_ + ".n." + node; }
+  std::string cancel(const std::string& node) const { return prefix_ + ".c." + build_ + "." + node; }
+
+ private:
+  std::string prefix_;
+  std::string build_;
+  std::string tasks_stream_;
+  std::string results_stream_;
+  std::string pieces_stream_;
+};
+
+/// Makes the queues and looks into them. Threads: every member may be called from any thread.
+class NatsQueues {
+ public:
+  NatsQueues(const NatsLink& link, const EngineOptions& options) : link_(link), options_(options), names_(options) {}
+
+  const NatsNames& names() const noexcept { return names_; }
+  /// Makes what is missing: the streams, and the consumers of an agent or of a client. Throws EngineError.
+  void ensure_for_node(const std::string& node) TANDEM_EXCLUDES(mutex_);
+  void ensure_for_client(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  /// Empty if the server does not say.
+  std::optional<Census> census(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  /// The queue of tasks took a message under this number: it has forgotten something if it ever counts less.
+  void note_task_number(std::uint64_t sequence) noexcept;
+  /// Drops what there is of a client that ends. Does not wait.
+  void withdraw(const std::string& client) const noexcept;
+
+ private:
+  struct Held {
+    std::uint64_t messages = 0;
+    std::uint64_t last = 0;
+    std::int64_t created = 0;
+  };
+  void ensure_streams() TANDEM_REQUIRES(mutex_);
+  void ensure_stream(const std::string& name, const std::string& subjects, bool queue) TANDEM_REQUIRES(mutex_);
+  void ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,
+                       std::chrono::milliseconds ack_wait) TANDEM_REQUIRES(mutex_);
+  std::optional<Held> look(const std::string& stream, const std::string& subject) const;
+
+  const NatsLink& link_;
+  const EngineOptions& options_;
+  const NatsNames names_;
+  Mutex mutex_;  // One at a time makes queues, and looks.
+  std::atomic<std::uint64_t> newest_task_{0};
+  std::uint64_t rollbacks_ TANDEM_GUARDED_BY(mutex_) = 0;
+};
+
+/// Calls `ensure` until it throws no EngineError any more, at most for about `patience`; then throws the last one.
+void ensure_patiently(std::chrono::milliseconds patience, const std::function<void()>& ensure);
+
+}  // namespace tandem::detail
