@@ -154,8 +154,13 @@ NatsPull::Callbacks NatsAgent::pull_callbacks() {
 
 // Asks for tasks; false if that has to wait a moment.
 bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) {
-  if (!make_queues()) return false;
   const std::array<NatsPull*, 2> pulls = {&own_, &any_};
+  for (NatsPull* pull : pulls) {
+    if (pull->stage() != NatsPull::Stage::Overdue) continue;
+    ensure_wanted_ = true;
+    pull->forget();
+  }
+  if (!make_queues()) return false;
   for (std::size_t i = 0; i < pulls.size(); ++i) {
     if (pulls[i]->stage() == NatsPull::Stage::Idle) {
       // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.

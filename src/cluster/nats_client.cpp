@@ -250,6 +250,11 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
   }
   publisher_.expire();
   if (link_.state() != EngineState::Connected) return kLook;
+  if (news.found_again) ensure_wanted_ = true;  // It may be another store.
+  if (results_.stage() == NatsPull::Stage::Overdue) {
+    ensure_wanted_ = true;
+    results_.forget();
+  }
   if (ensure_wanted_.exchange(false)) {
     try {
       ensure();

@@ -49,7 +49,7 @@ bool NatsPull::request(Stage stage, std::size_t messages, milliseconds expires, 
 
 NatsPull::Stage NatsPull::stage() const {
   const MutexGuard guard(mutex_);
-  return stage_ != Stage::Idle && std::chrono::steady_clock::now() >= overdue_at_ ? Stage::Idle : stage_;
+  return stage_ != Stage::Idle && std::chrono::steady_clock::now() >= overdue_at_ ? Stage::Overdue : stage_;
 }
 
 void NatsPull::forget() {

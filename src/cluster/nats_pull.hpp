@@ -24,12 +24,13 @@ class NatsPull {
     Idle,
     Probing,   // Asked for what is there.
     Standing,  // Waits at the server for what will come.
+    Overdue,   // No answer, which is how a server answers if there is no such consumer.
   };
   struct Callbacks {
     /// A message of the consumer; also one that came too late for its request.
     std::function<void(NatsMessage)> on_message;
-    /// The request has ended. `gone`: because there is no such consumer (any more); otherwise all that it asked for has
-    /// come, or as much as there was in the time.
+    /// The request has ended. `gone`: because the consumer was deleted; otherwise all that it asked for has come, or as
+    /// much as there was in the time.
     std::function<void(bool gone)> on_end;
   };
 
@@ -39,9 +40,8 @@ class NatsPull {
   bool probe(std::size_t messages);
   /// Asks for at most `messages`, together not more than `max_bytes` unless that is 0, as they come within `expires`.
   bool stand(std::size_t messages, std::chrono::milliseconds expires, std::size_t max_bytes);
-  /// Idle too if an answer is overdue.
   Stage stage() const TANDEM_EXCLUDES(mutex_);
-  /// The connection was lost, and every request with it.
+  /// Idle again: the connection was lost, and every request with it.
   void forget() TANDEM_EXCLUDES(mutex_);
 
  private:

@@ -90,6 +90,7 @@ void NatsQueues::ensure_consumer(const std::string& stream, const std::string& n
 }
 
 void NatsQueues::ensure_streams() {
+  if (link_.state() != EngineState::Connected) throw EngineError("cannot make the queues: the engine is away");
   ensure_stream(names_.pieces_stream(), names_.all_pieces(), false);
   ensure_stream(names_.results_stream(), names_.all_results(), true);
   ensure_stream(names_.tasks_stream(), names_.all_tasks(), true);
@@ -127,6 +128,7 @@ std::optional<NatsQueues::Held> NatsQueues::look(const std::string& stream, cons
 }
 
 std::optional<Census> NatsQueues::census(const std::string& client) {
+  if (link_.state() != EngineState::Connected) return std::nullopt;
   const MutexGuard guard(mutex_);
   const std::uint64_t newest = newest_task_.load();
   const std::optional<Held> tasks = look(names_.tasks_stream(), names_.task("*", client));

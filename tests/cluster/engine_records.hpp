@@ -1,0 +1,159 @@
+/// What engines tell clients and agents, kept for a test to look at.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <tandem/detail/deadline.hpp>
+
+#include "cluster/engine.hpp"
+#include "core/mutex.hpp"
+
+namespace tandem::testing {
+
+using detail::Census;
+using detail::ClusterTaskId;
+using detail::NodeInfo;
+using detail::TaskLease;
+using detail::TaskTarget;
+
+/// Far more than anything takes: a test that waits so long has failed.
+inline constexpr std::chrono::seconds kPatience{120};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+inline std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What a client was told.
+class ClientRecord : public detail::EngineClientEvents {
+ public:
+  struct Result {
+    ClusterTaskId id;
+    std::string node;
+    std::string text;
+  };
+  struct Told {
+    std::vector<std::pair<ClusterTaskId, std::vector<std::string>>> stored;
+    std::vector<ClusterTaskId> errors;
+    std::vector<Result> results;
+    std::map<std::string, NodeInfo> nodes;
+  };
+
+  void on_stored(const ClusterTaskId& id, const std::vector<std::string>& nodes) override {
+    const detail::MutexGuard guard(mutex_);
+    told_.stored.emplace_back(id, nodes);
+    changed_.notify_all();
+  }
+  void on_submit_error(const ClusterTaskId& id, const std::string&) override {
+    const detail::MutexGuard guard(mutex_);
+    told_.errors.push_back(id);
+    changed_.notify_all();
+  }
+  void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) override {
+    const detail::MutexGuard guard(mutex_);
+    told_.results.push_back({id, node, text_of(result)});
+    changed_.notify_all();
+  }
+  void on_node(const NodeInfo& node) override {
+    const detail::MutexGuard guard(mutex_);
+    told_.nodes[node.node] = node;
+    changed_.notify_all();
+  }
+
+  Told told() const {
+    const detail::MutexGuard guard(mutex_);
+    return told_;
+  }
+  /// Waits until `holds(told)`; false if that takes too long.
+  template <class Condition>
+  bool wait(Condition holds, std::chrono::milliseconds patience = kPatience) {
+    const detail::Deadline deadline = detail::Deadline::after(patience);
+    const detail::MutexGuard guard(mutex_);
+    while (!holds(std::as_const(told_))) {
+      if (deadline.passed()) return false;
+      changed_.wait_for(mutex_, deadline.left(patience));
+    }
+    return true;
+  }
+  bool wait_stored(std::size_t count) {
+    return wait([&](const Told& told) { return told.stored.size() >= count; });
+  }
+  bool wait_results(std::size_t count) {
+    return wait([&](const Told& told) { return told.results.size() >= count; });
+  }
+
+ private:
+  mutable detail::Mutex mutex_;
+  detail::ConditionVariable changed_;
+  Told told_;
+};
+
+/// What an agent was told.
+class AgentRecord : public detail::EngineAgentEvents {
+ public:
+  void on_cancel(const ClusterTaskId& id) override {
+    const detail::MutexGuard guard(mutex_);
+    cancels_.push_back(id);
+    changed_.notify_all();
+  }
+  std::vector<ClusterTaskId> cancels() const {
+    const detail::MutexGuard guard(mutex_);
+    return cancels_;
+  }
+  bool wait_cancels(std::size_t count) {
+    const detail::Deadline deadline = detail::Deadline::after(kPatience);
+    const detail::MutexGuard guard(mutex_);
+    while (cancels_.size() < count && !deadline.passed()) changed_.wait_for(mutex_, deadline.left(kPatience));
+    return cancels_.size() >= count;
+  }
+
+ private:
+  mutable detail::Mutex mutex_;
+  detail::ConditionVariable changed_;
+  std::vector<ClusterTaskId> cancels_;
+};
+
+/// Leases until there is a task. Fails the test, and is empty, if none comes.
+inline TaskLease lease_one(detail::EngineAgent& agent) {
+  const detail::Deadline deadline = detail::Deadline::after(kPatience);
+  while (!deadline.passed()) {
+    std::vector<TaskLease> leases = agent.lease(1, std::chrono::seconds(10));
+    if (!leases.empty()) return std::move(leases.front());
+  }
+  ADD_FAILURE() << "no task comes";
+  return {};
+}
+
+/// Submits a task and waits until it is stored.
+inline ClusterTaskId submit_stored(detail::EngineClient& client, ClientRecord& record, std::uint64_t number,
+                                   std::string_view payload, const TaskTarget& target = {}) {
+  const ClusterTaskId id{"client-1", number, 1};
+  const std::size_t stored = record.told().stored.size();
+  EXPECT_TRUE(client.submit(id, bytes_of(payload), target, kPatience));
+  EXPECT_TRUE(record.wait_stored(stored + 1));
+  return id;
+}
+
+/// Asks until the answer is as it should be: what is acknowledged is counted a moment later.
+template <class Condition>
+bool census_becomes(detail::EngineClient& client, Condition holds) {
+  const detail::Deadline deadline = detail::Deadline::after(kPatience);
+  while (!deadline.passed()) {
+    const std::optional<Census> census = client.census();
+    if (census && holds(*census)) return true;
+  }
+  return false;
+}
+
+}  // namespace tandem::testing
