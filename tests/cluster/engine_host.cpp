@@ -15,9 +15,15 @@ namespace {
 
 constexpr auto kCopy = std::filesystem::copy_options::recursive;
 
+NatsServerSettings with_token(const std::string& token) {
+  NatsServerSettings settings;
+  settings.token = token;
+  return settings;
+}
+
 class NatsHost final : public EngineHost {
  public:
-  NatsHost() : token_(random_secret()), server_(NatsServerSettings{token_}), saved_("saved_store") {}
+  NatsHost() : token_(random_secret()), server_(with_token(token_)), saved_("saved_store") {}
 
   void start() override { server_.start(); }
   void kill() override { server_.kill(); }

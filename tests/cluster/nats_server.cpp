@@ -47,13 +47,13 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+}  // namespace
+
 std::string random_loopback() {
   std::random_device device;
   std::uniform_int_distribution<int> byte(1, 254);
   return fmt::format("127.{}.{}.{}", byte(device), byte(device), byte(device));
 }
-
-}  // namespace
 
 std::string random_secret() {
   std::random_device device;
@@ -63,7 +63,9 @@ std::string random_secret() {
 }
 
 NatsServer::NatsServer(NatsServerSettings settings)
-    : settings_(std::move(settings)), directory_("nats"), host_(random_loopback()) {}
+    : settings_(std::move(settings)),
+      directory_("nats"),
+      host_(settings_.host.empty() ? random_loopback() : settings_.host) {}
 
 NatsServer::~NatsServer() {
   kill();
@@ -73,9 +75,9 @@ void NatsServer::write_configuration() const {
   const std::filesystem::path path = directory_.path() / "nats.conf";
   const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   std::string text = fmt::format(
-      "listen: \"{}:{}\"\nports_file_dir: \"{}\"\nmax_payload: 8MB\n"
+      "listen: \"{}:{}\"\nports_file_dir: \"{}\"\nmax_payload: {}\n"
       "jetstream {{ store_dir: \"{}\", max_mem: 256MB, max_file: 4GB }}\n",
-      host_, port_ == 0 ? -1 : port_, directory_.path().string(), store().string());
+      host_, port_ == 0 ? -1 : port_, directory_.path().string(), settings_.max_payload, store().string());
   if (!settings_.token.empty()) text += fmt::format("authorization {{ token: \"{}\" }}\n", settings_.token);
   if (!settings_.certificate_file.empty()) {
     text += fmt::format("tls {{ cert_file: \"{}\", key_file: \"{}\"", settings_.certificate_file, settings_.key_file);

@@ -13,6 +13,8 @@ namespace tandem::testing {
 
 /// How a NatsServer guards itself. Value.
 struct NatsServerSettings {
+  /// An address of loopback. Empty: one of its own.
+  std::string host{};
   /// Empty: anybody may connect.
   std::string token{};
   /// The server's certificate and key, and the CA of those that it asks clients for; empty for no TLS, or for clients
@@ -20,6 +22,8 @@ struct NatsServerSettings {
   std::string certificate_file{};
   std::string key_file{};
   std::string client_ca_file{};
+  /// As in the server's configuration.
+  std::string max_payload = "8MB";
 };
 
 /// A nats-server with JetStream of one test: on a port that the kernel chose, of an address of loopback that no other
@@ -59,6 +63,9 @@ class NatsServer {
   std::uint16_t port_ = 0;  // 0: any.
   pid_t pid_ = -1;
 };
+
+/// An address of loopback that nobody else has, by chance.
+std::string random_loopback();
 
 /// A text that nobody can guess.
 std::string random_secret();

@@ -1,0 +1,162 @@
+// What only the engine of NATS has: its streams, and the server's limits.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nats/nats.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cluster/engine_host.hpp"
+#include "cluster/engine_records.hpp"
+#include "cluster/nats_link.hpp"
+#include "cluster/nats_server.hpp"
+#include "support/leak_checked_test.hpp"
+
+namespace tandem::testing {
+namespace {
+
+using std::chrono::milliseconds;
+
+class NatsEngineTest : public LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    prepare_engine(EngineKind::Nats);
+    LeakCheckedTest::SetUp();
+  }
+  void start(NatsServerSettings settings = {}) {
+    server_ = std::make_unique<NatsServer>(std::move(settings));
+    server_->start();
+    options_.url = fmt::format("nats://{}:{}", server_->host(), server_->port());
+    options_.build_id = "build-1";
+    options_.lease_time = std::chrono::seconds(1);
+    options_.connect_wait = kPatience;
+    EngineOptions copy = options_;
+    const auto servers = detail::take_servers(copy);
+    link_ = std::make_unique<detail::NatsLink>(copy, servers, "test", detail::NatsLink::Callbacks{});
+  }
+  void TearDown() override {
+    link_.reset();
+    server_.reset();
+    LeakCheckedTest::TearDown();
+  }
+  auto client() { return connect_client(EngineKind::Nats, options_, "client-1", record_); }
+  auto agent() { return connect_agent(EngineKind::Nats, options_, "node-a", agent_record_); }
+
+  /// How many messages a stream has.
+  std::uint64_t messages(const char* stream) {
+    jsStreamInfo* made = nullptr;
+    EXPECT_EQ(js_GetStreamInfo(&made, link_->requests(), stream, nullptr, nullptr), NATS_OK);
+    const detail::NatsOwner<jsStreamInfo> info(made);
+    return made != nullptr ? made->State.Msgs : 0;
+  }
+  /// The stream of results, which takes messages of at most `max_bytes` only; made, or changed.
+  void limit_results(std::int32_t max_bytes, bool exists) {
+    jsStreamConfig config;
+    jsStreamConfig_Init(&config);
+    const char* subject = "tandem.default.r.>";
+    config.Name = "tandem_results_default";
+    config.Subjects = &subject;
+    config.SubjectsLen = 1;
+    config.Retention = js_WorkQueuePolicy;
+    config.MaxMsgSize = max_bytes;
+    auto* make_or_change = exists ? js_UpdateStream : js_AddStream;
+    EXPECT_EQ(make_or_change(nullptr, link_->requests(), &config, nullptr, nullptr), NATS_OK);
+  }
+
+  EngineOptions options_;
+  ClientRecord record_;
+  AgentRecord agent_record_;
+  std::unique_ptr<NatsServer> server_;
+  std::unique_ptr<detail::NatsLink> link_;
+};
+
+TEST_F(NatsEngineTest, LeaseLastsUntilItsResultIsStored) {
+  start();
+  limit_results(1, false);
+  const auto client = this->client();
+  const auto agent = this->agent();
+  submit_stored(*client, record_, 1, "task");
+  agent->finish(lease_one(*agent), bytes_of("a result that the store refuses"));
+  // Longer than the lease: the agent renews it as long as the result is not stored.
+  EXPECT_TRUE(agent->lease(1, milliseconds(2500)).empty());
+  EXPECT_FALSE(agent->drain(milliseconds(0)));
+  EXPECT_EQ(client->census()->tasks, 1U);
+  limit_results(-1, true);
+  EXPECT_TRUE(agent->drain(kPatience));
+  ASSERT_TRUE(record_.wait_results(1));
+  EXPECT_EQ(record_.told().results.front().text, "a result that the store refuses");
+  EXPECT_TRUE(census_becomes(*client, [](const Census& census) { return census.tasks + census.results == 0; }));
+}
+
+TEST_F(NatsEngineTest, PiecesAreErasedOnceNobodyNeedsThem) {
+  start();
+  const auto client = this->client();
+  const auto agent = this->agent();
+  const std::string payload(std::size_t{9} << 20, 'p');
+  submit_stored(*client, record_, 1, payload);
+  EXPECT_EQ(messages("tandem_pieces_default"), 3U);
+  // Sent once more, the same task keeps the pieces that it has.
+  submit_stored(*client, record_, 1, payload);
+  const TaskLease lease = lease_one(*agent);
+  EXPECT_TRUE(text_of(lease.payload) == payload);
+  agent->finish(lease, lease.payload);
+  ASSERT_TRUE(record_.wait_results(1));
+  EXPECT_TRUE(record_.told().results.front().text == payload);
+  EXPECT_TRUE(agent->drain(kPatience));
+  EXPECT_TRUE(census_becomes(*client, [&](const Census&) { return messages("tandem_pieces_default") == 0; }));
+}
+
+TEST_F(NatsEngineTest, TaskWhosePiecesAreLostIsDroppedAndMissingInTheCensus) {
+  start();
+  const auto client = this->client();
+  const auto agent = this->agent();
+  submit_stored(*client, record_, 1, std::string(std::size_t{9} << 20, 'p'));
+  EXPECT_EQ(js_PurgeStream(link_->requests(), "tandem_pieces_default", nullptr, nullptr), NATS_OK);
+  EXPECT_TRUE(census_becomes(*client, [&](const Census& census) {
+    EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
+    return census.tasks == 0;
+  }));
+}
+
+TEST_F(NatsEngineTest, PiecesFitAServerThatTakesLittle) {
+  NatsServerSettings settings;
+  settings.max_payload = "64KB";
+  start(settings);
+  const auto client = this->client();
+  const auto agent = this->agent();
+  const std::string payload(std::size_t{1} << 20, 'p');
+  submit_stored(*client, record_, 1, payload);
+  const TaskLease lease = lease_one(*agent);
+  EXPECT_TRUE(text_of(lease.payload) == payload);
+  agent->finish(lease, lease.payload);
+  ASSERT_TRUE(record_.wait_results(1));
+  EXPECT_TRUE(record_.told().results.front().text == payload);
+}
+
+TEST_F(NatsEngineTest, WhatStrangersPutIntoTheQueuesIsDropped) {
+  start();
+  const auto client = this->client();
+  const auto agent = this->agent();
+  const auto put = [&](const char* subject) {
+    EXPECT_EQ(js_Publish(nullptr, link_->requests(), subject, "x", 1, nullptr, nullptr), NATS_OK);
+  };
+  put("tandem.default.t.build-1._.client-1");
+  put("tandem.default.r.client-1");
+  EXPECT_TRUE(link_->publish("tandem.default.n.node-x", "nonsense"));
+  EXPECT_TRUE(link_->publish("tandem.default.c.build-1._", "nonsense"));
+  EXPECT_TRUE(census_becomes(*client, [&](const Census& census) {
+    EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
+    return census.tasks + census.results == 0;
+  }));
+  submit_stored(*client, record_, 1, "task");
+  agent->finish(lease_one(*agent), {});
+  ASSERT_TRUE(record_.wait_results(1));
+  EXPECT_EQ(record_.told().results.size(), 1U);
+  EXPECT_TRUE(record_.told().nodes.empty());
+  EXPECT_TRUE(agent_record_.cancels().empty());
+}
+
+}  // namespace
+}  // namespace tandem::testing
