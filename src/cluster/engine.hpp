@@ -2,7 +2,7 @@
 /// executor) and an agent (a loop over a ProcessExecutor) need of it. What an engine must keep is said here, and tested
 /// by tests/cluster for any engine.
 ///
-/// What holds for all of it, in the numbers of ENGINE's contract:
+/// What holds for all of it:
 /// 1. A submitted task is delivered at least once while the engine has it. A lease that is not renewed ends, and the
 ///    task goes to another agent within the lease time and a second.
 /// 2. A lease ends for good only when its result is stored.
@@ -159,10 +159,11 @@ class EngineAgentEvents {
   virtual void on_cancel(const ClusterTaskId& id) = 0;
 };
 
-/// The agent's side. Owner. Its destructor waits for callbacks that run; leases that it has end by time.
+/// The agent's side. Owner. Its destructor waits for callbacks that run. Results that are not stored by then are
+/// dropped (see drain()), and its leases end by time.
 ///
 /// Threads: every member may be called from any thread; lease() by one at a time.
-/// Cost: an idle lease() two messages in five seconds; memory for results that are not stored yet.
+/// Cost: an idle lease() a few messages in five seconds; memory for results that are not stored yet.
 class EngineAgent {
  public:
   virtual ~EngineAgent() = default;
