@@ -118,7 +118,7 @@ class EngineClientEvents {
 /// Threads: every member may be called from any thread.
 /// Killed peers: agents may die at any time (see 1). If the client dies, what the engine has of it is dropped after
 /// EngineOptions::max_age.
-/// Cost: memory for what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (64 MiB).
+/// Cost: memory for what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (16 MiB).
 class EngineClient {
  public:
   virtual ~EngineClient() = default;

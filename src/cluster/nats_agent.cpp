@@ -165,7 +165,7 @@ bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline
     if (pulls[i]->stage() == NatsPull::Stage::Idle) {
       // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
       const auto left = std::chrono::ceil<milliseconds>(deadline.left(kRequest));
-      if (looked[i] ? left.count() > 0 && !pulls[i]->stand(1, left, 0) : !pulls[i]->probe(max)) return false;
+      if (looked[i] ? left.count() > 0 && !pulls[i]->stand(1, left) : !pulls[i]->probe(max)) return false;
     }
     looked[i] = true;  // What stands at the server would have got what there is.
   }

@@ -24,9 +24,8 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kAnyNode = "_";
-// Results that the server sends ahead, which bounds the memory that they take here.
+// Results that the server sends ahead.
 constexpr std::size_t kResultsAhead = 256;
-constexpr std::size_t kResultBytesAhead = std::size_t{64} << 20;
 constexpr milliseconds kResultRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kEnsurePause{250};
@@ -70,7 +69,7 @@ class NatsClient final : public EngineClient {
     keeper_.wake();
   }
   milliseconds step(const NatsKeeper::News& news);
-  bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest, kResultBytesAhead); }
+  bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest); }
 
   const EngineOptions options_;
   const std::string client_;

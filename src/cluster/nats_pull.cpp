@@ -12,6 +12,7 @@ using std::chrono::nanoseconds;
 
 // How much later than it should an answer may come before the request counts as lost.
 constexpr milliseconds kOverdue{1000};
+constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
 
 }  // namespace
 
@@ -24,13 +25,13 @@ NatsPull::NatsPull(const NatsLink& link, const std::string& stream, const std::s
 
 bool NatsPull::probe(std::size_t messages) {
   return request(Stage::Probing, messages, milliseconds::zero(),
-                 fmt::format("{{\"batch\":{},\"no_wait\":true}}", messages));
+                 fmt::format("{{\"batch\":{},\"no_wait\":true,\"max_bytes\":{}}}", messages, kMaxBytes));
 }
 
-bool NatsPull::stand(std::size_t messages, milliseconds expires, std::size_t max_bytes) {
-  const std::string limit = max_bytes == 0 ? std::string() : fmt::format(",\"max_bytes\":{}", max_bytes);
+bool NatsPull::stand(std::size_t messages, milliseconds expires) {
   return request(Stage::Standing, messages, expires,
-                 fmt::format("{{\"batch\":{},\"expires\":{}{}}}", messages, nanoseconds(expires).count(), limit));
+                 fmt::format("{{\"batch\":{},\"expires\":{},\"max_bytes\":{}}}", messages, nanoseconds(expires).count(),
+                             kMaxBytes));
 }
 
 bool NatsPull::request(Stage stage, std::size_t messages, milliseconds expires, const std::string& text) {

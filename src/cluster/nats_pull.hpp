@@ -36,10 +36,11 @@ class NatsPull {
 
   NatsPull(const NatsLink& link, const std::string& stream, const std::string& consumer, Callbacks callbacks);
 
-  /// Asks for at most `messages` that are there now; the request ends by itself.
+  /// Asks for at most `messages` that are there now; the request ends by itself. One request brings at most 16 MiB:
+  /// that bounds the memory here, and a server cuts off who has more than 64 MiB to fetch.
   bool probe(std::size_t messages);
-  /// Asks for at most `messages`, together not more than `max_bytes` unless that is 0, as they come within `expires`.
-  bool stand(std::size_t messages, std::chrono::milliseconds expires, std::size_t max_bytes);
+  /// The same for what comes within `expires`.
+  bool stand(std::size_t messages, std::chrono::milliseconds expires);
   Stage stage() const TANDEM_EXCLUDES(mutex_);
   /// Idle again: the connection was lost, and every request with it.
   void forget() TANDEM_EXCLUDES(mutex_);

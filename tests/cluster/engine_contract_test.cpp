@@ -315,6 +315,27 @@ TEST_P(EngineContractTest, ManyTasksOnTwoAgentsEachComeBack) {
   EXPECT_EQ(seen.size(), kTasks);
 }
 
+TEST_P(EngineContractTest, ManyLargePayloadsAtOnceArriveWhole) {
+  constexpr std::uint64_t kTasks = 40;
+  EngineOptions patient = options();
+  patient.lease_time = std::chrono::hours(1);
+  const auto client = this->client(record_);
+  const auto agent = connect_agent(GetParam(), patient, "node-a", agent_record_);
+  const std::string payload(std::size_t{3} << 20, 'l');
+  for (std::uint64_t number = 0; number < kTasks; ++number)
+    EXPECT_TRUE(client->submit({"client-1", number, 1}, bytes_of(payload), {}, kPatience));
+  ASSERT_TRUE(record_.wait_stored(kTasks));
+  for (std::size_t leased = 0; leased < kTasks;) {
+    const std::vector<TaskLease> leases = agent->lease(kTasks, kPatience);
+    ASSERT_FALSE(leases.empty());
+    leased += leases.size();
+    for (const TaskLease& lease : leases) agent->finish(lease, lease.payload);
+  }
+  ASSERT_TRUE(record_.wait_results(kTasks));
+  for (const ClientRecord::Result& result : record_.told().results) EXPECT_TRUE(result.text == payload);
+  EXPECT_TRUE(record_.told().errors.empty()) << "the connection was lost";
+}
+
 TEST_P(EngineContractTest, NamesThatCannotBeAreRefused) {
   EXPECT_THROW(this->client(record_, "a client"), std::invalid_argument);
   EXPECT_THROW(this->agent("", agent_record_), std::invalid_argument);
