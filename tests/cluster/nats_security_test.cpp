@@ -1,65 +1,21 @@
 // Who may talk to whom: what options are refused, and what servers and clients refuse of each other.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "cluster/certificates.hpp"
-#include "cluster/engine_host.hpp"
 #include "cluster/engine_options.hpp"
-#include "cluster/engine_records.hpp"
-#include "cluster/nats_server.hpp"
+#include "cluster/nats_security_fixture.hpp"
 #include "support/caught_log.hpp"
-#include "support/leak_checked_test.hpp"
 
 namespace tandem::testing {
 namespace {
 
-using detail::EngineError;
 using detail::EngineServer;
 using detail::EngineTls;
 
 // Once more than needed: what a library says of an error may have been said before.
 constexpr const char* kSecret = "s3cr3t-t0k3n";
-
-class NatsSecurityTest : public LeakCheckedTest {
- protected:
-  void SetUp() override {
-    prepare_engine(EngineKind::Nats);
-    LeakCheckedTest::SetUp();
-  }
-
-  void start(NatsServerSettings settings) {
-    server_ = std::make_unique<NatsServer>(std::move(settings));
-    server_->start();
-  }
-  EngineOptions options() const {
-    EngineOptions options;
-    options.url = fmt::format("nats://{}:{}", server_->host(), server_->port());
-    options.build_id = "build-1";
-    options.connect_wait = kPatience;
-    return options;
-  }
-  /// Empty if it connects, else why not.
-  std::string refusal(const EngineOptions& options) {
-    ClientRecord record;
-    try {
-      const auto client = connect_client(EngineKind::Nats, options, "client-1", record);
-      EXPECT_TRUE(client->census());
-      return {};
-    } catch (const EngineError& error) {
-      return error.what();
-    }
-  }
-  void TearDown() override {
-    server_.reset();
-    LeakCheckedTest::TearDown();
-  }
-
-  std::unique_ptr<NatsServer> server_;
-};
 
 TEST_F(NatsSecurityTest, TokenIsAcceptedAndAnyOtherRefused) {
   NatsServerSettings settings;
@@ -99,74 +55,6 @@ TEST_F(NatsSecurityTest, SecretsStandInNoErrorAndNoLog) {
   EXPECT_NE(said, "");
   EXPECT_EQ(said.find(kSecret), std::string::npos) << said;
   EXPECT_EQ(server_->log().find(kSecret), std::string::npos) << server_->log();
-}
-
-TEST_F(NatsSecurityTest, TlsIsAcceptedByThoseWhoKnowTheAuthority) {
-  const TestAuthority authority;
-  const TestAuthority stranger;
-  NatsServerSettings settings;
-  settings.host = random_loopback();
-  settings.token = kSecret;
-  const CertificateFiles files = authority.sign("server", "IP:" + settings.host);
-  settings.certificate_file = files.certificate;
-  settings.key_file = files.key;
-  start(settings);
-  EngineOptions options = this->options();
-  options.token = kSecret;
-  EXPECT_NE(refusal(options), "") << "without TLS";
-  options.tls = EngineTls{stranger.file(), {}, {}};
-  EXPECT_NE(refusal(options), "") << "of another authority";
-  options.tls = EngineTls{};
-  EXPECT_NE(refusal(options), "") << "of no authority that the system knows";
-  options.tls = EngineTls{authority.file(), {}, {}};
-  EXPECT_EQ(refusal(options), "");
-  options.url.replace(0, std::string("nats").size(), "tls");
-  EXPECT_EQ(refusal(options), "");
-  options.token += "x";
-  EXPECT_NE(refusal(options), "") << "with the wrong token";
-}
-
-TEST_F(NatsSecurityTest, CertificateOfAnotherServerIsRefused) {
-  const TestAuthority authority;
-  NatsServerSettings settings;
-  const CertificateFiles files = authority.sign("server", "DNS:another.example,IP:127.255.255.1");
-  settings.certificate_file = files.certificate;
-  settings.key_file = files.key;
-  start(settings);
-  EngineOptions options = this->options();
-  options.tls = EngineTls{authority.file(), {}, {}};
-  EXPECT_NE(refusal(options), "");
-}
-
-TEST_F(NatsSecurityTest, MutualTlsAsksForACertificateOfTheAuthority) {
-  const TestAuthority authority;
-  const TestAuthority stranger;
-  NatsServerSettings settings;
-  settings.host = random_loopback();
-  const CertificateFiles files = authority.sign("server", "IP:" + settings.host);
-  settings.certificate_file = files.certificate;
-  settings.key_file = files.key;
-  settings.client_ca_file = authority.file();
-  start(settings);
-  EngineOptions options = this->options();
-  options.connect_wait = std::chrono::milliseconds(500);  // Refused in the middle of the handshake: it is tried again.
-  options.tls = EngineTls{authority.file(), {}, {}};
-  EXPECT_NE(refusal(options), "") << "without a certificate";
-  const CertificateFiles foreign = stranger.sign("client", "DNS:client");
-  options.tls = EngineTls{authority.file(), foreign.certificate, foreign.key};
-  EXPECT_NE(refusal(options), "") << "with one of another authority";
-  options.connect_wait = kPatience;
-  const CertificateFiles own = authority.sign("client", "DNS:client");
-  options.tls = EngineTls{authority.file(), own.certificate, own.key};
-  EXPECT_EQ(refusal(options), "");
-}
-
-TEST_F(NatsSecurityTest, ServerThatAsksForNothingIsFoundOutOverPlainTcp) {
-  start({});
-  EngineOptions options = this->options();
-  EXPECT_EQ(refusal(options), "");
-  options.tls = EngineTls{};
-  EXPECT_NE(refusal(options), "") << "TLS was asked for, and the server has none";
 }
 
 EngineOptions with_url(const std::string& url) {

@@ -1,0 +1,121 @@
+// TLS. Not under the thread sanitizer: libnats before 3.11 uses one TLS object in two threads (nats.c#913).
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cluster/certificates.hpp"
+#include "cluster/engine_options.hpp"
+#include "cluster/nats_security_fixture.hpp"
+
+namespace tandem::testing {
+namespace {
+
+using detail::EngineTls;
+
+constexpr const char* kSecret = "s3cr3t-t0k3n";
+
+class NatsTlsTest : public NatsSecurityTest {
+ protected:
+  /// Starts a server with a certificate for its address.
+  void start_with_tls(const TestAuthority& authority, const std::string& token, const std::string& client_ca) {
+    NatsServerSettings settings;
+    settings.host = random_loopback();
+    settings.token = token;
+    settings.client_ca_file = client_ca;
+    const CertificateFiles files = authority.sign("server", "IP:" + settings.host);
+    settings.certificate_file = files.certificate;
+    settings.key_file = files.key;
+    start(settings);
+  }
+};
+
+TEST_F(NatsTlsTest, TlsIsAcceptedByThoseWhoKnowTheAuthority) {
+  const TestAuthority authority;
+  const TestAuthority stranger;
+  start_with_tls(authority, kSecret, {});
+  EngineOptions options = this->options();
+  options.token = kSecret;
+  EXPECT_NE(refusal(options), "") << "without TLS";
+  options.tls = EngineTls{stranger.file(), {}, {}};
+  EXPECT_NE(refusal(options), "") << "of another authority";
+  options.tls = EngineTls{};
+  EXPECT_NE(refusal(options), "") << "of no authority that the system knows";
+  options.tls = EngineTls{authority.file(), {}, {}};
+  EXPECT_EQ(refusal(options), "");
+  options.url.replace(0, std::string("nats").size(), "tls");
+  EXPECT_EQ(refusal(options), "");
+  options.token += "x";
+  EXPECT_NE(refusal(options), "") << "with the wrong token";
+}
+
+TEST_F(NatsTlsTest, CertificateOfAnotherServerIsRefused) {
+  const TestAuthority authority;
+  NatsServerSettings settings;
+  const CertificateFiles files = authority.sign("server", "DNS:another.example,IP:127.255.255.1");
+  settings.certificate_file = files.certificate;
+  settings.key_file = files.key;
+  start(settings);
+  EngineOptions options = this->options();
+  options.tls = EngineTls{authority.file(), {}, {}};
+  EXPECT_NE(refusal(options), "");
+}
+
+TEST_F(NatsTlsTest, MutualTlsAsksForACertificateOfTheAuthority) {
+  const TestAuthority authority;
+  const TestAuthority stranger;
+  start_with_tls(authority, {}, authority.file());
+  EngineOptions options = this->options();
+  options.connect_wait = std::chrono::milliseconds(500);  // Refused in the middle of the handshake: it is tried again.
+  options.tls = EngineTls{authority.file(), {}, {}};
+  EXPECT_NE(refusal(options), "") << "without a certificate";
+  const CertificateFiles foreign = stranger.sign("client", "DNS:client");
+  options.tls = EngineTls{authority.file(), foreign.certificate, foreign.key};
+  EXPECT_NE(refusal(options), "") << "with one of another authority";
+  options.connect_wait = kPatience;
+  const CertificateFiles own = authority.sign("client", "DNS:client");
+  options.tls = EngineTls{authority.file(), own.certificate, own.key};
+  EXPECT_EQ(refusal(options), "");
+}
+
+TEST_F(NatsTlsTest, ServerThatAsksForNothingIsFoundOutOverPlainTcp) {
+  start({});
+  EngineOptions options = this->options();
+  EXPECT_EQ(refusal(options), "");
+  options.tls = EngineTls{};
+  EXPECT_NE(refusal(options), "") << "TLS was asked for, and the server has none";
+}
+
+TEST_F(NatsTlsTest, ManyTasksAndLargeOnesComeBackOverTls) {
+  constexpr std::uint64_t kTasks = 1000;
+  const TestAuthority authority;
+  start_with_tls(authority, kSecret, {});
+  EngineOptions options = this->options();
+  options.token = kSecret;
+  options.tls = EngineTls{authority.file(), {}, {}};
+  ClientRecord record;
+  AgentRecord agent_record;
+  const auto client = connect_client(EngineKind::Nats, options, "client-1", record);
+  const auto agent = connect_agent(EngineKind::Nats, options, "node-a", agent_record);
+  std::thread works([&] {
+    for (;;) {
+      const std::vector<TaskLease> leases = agent->lease(8, std::chrono::hours(1));
+      if (leases.empty()) return;
+      for (const TaskLease& lease : leases) agent->finish(lease, lease.payload);
+    }
+  });
+  const std::string large(std::size_t{1} << 20, 'l');
+  for (std::uint64_t number = 0; number < kTasks; ++number) {
+    const std::string text = number % 100 == 0 ? large : std::to_string(number);
+    EXPECT_TRUE(client->submit({"client-1", number, 1}, bytes_of(text), {}, kPatience));
+  }
+  EXPECT_TRUE(record.wait_results(kTasks));
+  agent->stop();
+  works.join();
+  EXPECT_TRUE(record.told().errors.empty()) << "the connection was lost";
+}
+
+}  // namespace
+}  // namespace tandem::testing
