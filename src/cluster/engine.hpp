@@ -116,9 +116,9 @@ class EngineClientEvents {
 /// The client's side. Owner. Its destructor waits for callbacks that run, and gives up what the engine still has of it.
 ///
 /// Threads: every member may be called from any thread.
-/// Killed peers: agents may die at any time (see 1). If the client dies, what the engine has of it is dropped after
-/// EngineOptions::max_age.
-/// Cost: memory for what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (16 MiB).
+/// Killed peers: agents may die at any time (see 1). If the client dies, agents drop its tasks when they have not heard
+/// it for EngineOptions::client_silence; what nobody fetches is dropped after EngineOptions::max_age. Cost: memory for
+/// what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (16 MiB).
 class EngineClient {
  public:
   virtual ~EngineClient() = default;
@@ -168,8 +168,8 @@ class EngineAgent {
  public:
   virtual ~EngineAgent() = default;
 
-  /// Waits at most `wait` for tasks and returns what there is, at most `max`: ask for free slots only. Tasks for this
-  /// node come first. Empty if there were none, the engine is away, or stop() was called.
+  /// Waits at most `wait` for tasks and returns what there is, at most `max`: ask for free slots only: tasks for this
+  /// node and for any. Empty if there were none, the engine is away, or stop() was called.
   virtual std::vector<TaskLease> lease(std::size_t max, std::chrono::milliseconds wait) = 0;
   /// Makes the lease last one lease time from now: call it every third of that while the task runs. Says nothing: who
   /// is too late runs the task at the same time as another.

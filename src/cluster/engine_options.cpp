@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxNameLength = 64;
 constexpr std::chrono::milliseconds kMinLease{100};
+constexpr std::chrono::milliseconds kMinSilence{1000};
 
 [[noreturn]] void refuse_url(const char* why) {
   throw std::invalid_argument(std::string("the url of the engine ") + why);
@@ -121,6 +122,8 @@ void check_engine_options(const EngineOptions& options, const std::vector<Engine
     throw std::invalid_argument("the lease time of an engine must be at least 100 ms");
   if (options.max_age < std::chrono::minutes(5))
     throw std::invalid_argument("tasks of an engine must be kept for at least 5 minutes");
+  if (options.client_silence < kMinSilence)
+    throw std::invalid_argument("a client of an engine may be silent for at least one second");
   if (options.replicas < 1 || options.replicas > 5)
     throw std::invalid_argument("the number of replicas must be from 1 to 5");
   if (options.unstored_items == 0 || options.unstored_bytes == 0)

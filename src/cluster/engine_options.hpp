@@ -45,6 +45,9 @@ struct EngineOptions {
   int replicas = 1;
   /// What nobody fetches is dropped after this time: tasks and results of clients that are gone.
   std::chrono::seconds max_age{24 * 3600};
+  /// Tasks of a client that agents have not heard for so long are dropped: it is dead, or finds them missing when it is
+  /// back. At least one second; the same in all of a pool.
+  std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take to come about.
   std::chrono::milliseconds connect_wait{10000};
   /// Of submitted tasks, or of results, that are on their way and not known to be stored: the most bytes and the most

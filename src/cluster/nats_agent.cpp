@@ -31,6 +31,9 @@ constexpr milliseconds kRequest{5000};
 constexpr milliseconds kPause{250};
 constexpr milliseconds kLook{1000};
 constexpr milliseconds kPiecesPatience{10000};
+// How often a task of a client that is silent is put off before it is dropped.
+constexpr std::uint64_t kLooksAtSilent = 3;
+constexpr std::size_t kMaxClients = 100'000;
 
 // A ticket is where the lease is kept, and the head of the task, which says what pieces there are.
 std::string ack_of(const TaskLease& lease) {
@@ -73,7 +76,9 @@ class NatsAgent final : public EngineAgent {
   NatsPull::Callbacks pull_callbacks();
   void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
-  std::optional<TaskLease> open(NatsMessage message) const;
+  std::optional<TaskLease> open(NatsMessage message) TANDEM_EXCLUDES(mutex_);
+  bool is_silent(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
   void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
   void send_again() TANDEM_EXCLUDES(mutex_);
@@ -101,12 +106,15 @@ class NatsAgent final : public EngineAgent {
   std::vector<NatsMessage> arrived_ TANDEM_GUARDED_BY(mutex_);
   bool stopped_ TANDEM_GUARDED_BY(mutex_) = false;
   std::map<std::uint64_t, std::shared_ptr<Finishing>> finishing_ TANDEM_GUARDED_BY(mutex_);
+  std::map<std::string, Clock::time_point> heard_ TANDEM_GUARDED_BY(mutex_);  // Clients.
+  Clock::time_point listening_since_ TANDEM_GUARDED_BY(mutex_) = Clock::now();
   std::size_t finishing_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_finishing_ TANDEM_GUARDED_BY(mutex_) = 0;
   NatsPull own_;
   NatsPull any_;
   NatsSubscription cancels_;
   NatsSubscription cancels_of_all_;
+  NatsSubscription heartbeats_;
 };
 
 NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& node,
@@ -122,7 +130,9 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
       any_(link_, queues_.names().tasks_stream(), queues_.names().any_consumer(), pull_callbacks()),
       cancels_(link_, queues_.names().cancel(node_), false, [this](NatsMessage message) { on_cancel(message); }),
       cancels_of_all_(link_, queues_.names().cancel(kAnyNode), false,
-                      [this](NatsMessage message) { on_cancel(message); }) {
+                      [this](NatsMessage message) { on_cancel(message); }),
+      heartbeats_(link_, queues_.names().heartbeat("*"), false,
+                  [this](NatsMessage message) { on_heartbeat(message); }) {
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
 }
@@ -212,7 +222,7 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
 }
 
 // The task of a message; empty if there is none, or not now.
-std::optional<TaskLease> NatsAgent::open(NatsMessage message) const {
+std::optional<TaskLease> NatsAgent::open(NatsMessage message) {
   const std::string ack = natsMsg_GetReply(message.get());
   const std::string_view text = header_of(message.get(), NatsHead::kHeader);
   const std::optional<NatsHead> head = NatsHead::parse(text);
@@ -224,6 +234,18 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message) const {
   TaskLease lease;
   lease.id = head->id;
   lease.deliveries = deliveries_of(ack);
+  if (is_silent(head->id.client)) {
+    // Its heartbeat may be behind the task: so not at the first sight.
+    const auto later = std::chrono::nanoseconds(options_.client_silence / kLooksAtSilent).count();
+    if (lease.deliveries < kLooksAtSilent) {
+      link_.publish(ack, fmt::format("-NAK {{\"delay\":{}}}", later));
+      return std::nullopt;
+    }
+    log_line(LogLevel::Info, "a task of client {} is dropped, which is silent", head->id.client);
+    link_.publish(ack, "+ACK");
+    if (head->elsewhere) pieces_.erase(*head->elsewhere);
+    return std::nullopt;
+  }
   lease.ticket = fmt::format("{} {}", ack, text);
   if (!head->elsewhere) {
     const std::span<const std::byte> bytes = payload_of(message.get());
@@ -235,6 +257,25 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message) const {
   // Without its pieces it is settled by another, or lost, and then missing in the client's census.
   link_.publish(ack, got == NatsPieces::Got::Gone ? "+ACK" : "-NAK");
   return std::nullopt;
+}
+
+// Whether it was not heard for so long that it would have been.
+bool NatsAgent::is_silent(const std::string& client) {
+  const MutexGuard guard(mutex_);
+  const Clock::time_point since = Clock::now() - options_.client_silence;
+  if (listening_since_ > since) return false;
+  const auto heard = heard_.find(client);
+  return heard == heard_.end() || heard->second < since;
+}
+
+void NatsAgent::on_heartbeat(const NatsMessage& message) {
+  const std::string_view subject = natsMsg_GetSubject(message.get());
+  const std::string client(subject.substr(subject.rfind('.') + 1));
+  const MutexGuard guard(mutex_);
+  const Clock::time_point now = Clock::now();
+  if (!heard_.contains(client))
+    std::erase_if(heard_, [&](const auto& heard) { return heard.second < now - options_.client_silence; });
+  if (heard_.size() < kMaxClients || heard_.contains(client)) heard_[client] = now;
 }
 
 void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result) {
@@ -359,6 +400,7 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
   publisher_.expire();
   if (news.lost || news.found_again) {
     const MutexGuard guard(mutex_);
+    listening_since_ = Clock::now();
     changed();
   }
   bool waiting = false;

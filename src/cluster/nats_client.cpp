@@ -30,6 +30,8 @@ constexpr milliseconds kResultRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kEnsurePause{250};
 constexpr milliseconds kLook{1000};
+// Within the time after which agents take a client for dead.
+constexpr int kBeats = 6;
 // A node that was silent for so long is not one of all nodes; for so long, it is forgotten.
 constexpr std::chrono::seconds kSilent{10};
 constexpr std::chrono::seconds kForgotten{60};
@@ -69,12 +71,14 @@ class NatsClient final : public EngineClient {
     keeper_.wake();
   }
   milliseconds step(const NatsKeeper::News& news);
+  void beat() { link_.publish(queues_.names().heartbeat(client_), ""); }
   bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest); }
 
   const EngineOptions options_;
   const std::string client_;
   EngineClientEvents& events_;
   std::atomic<bool> ensure_wanted_{false};
+  Clock::time_point beat_at_{};  // The keeper's.
   NatsKeeper keeper_;
   NatsLink link_;
   NatsQueues queues_;
@@ -104,6 +108,7 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
       announcements_(link_, queues_.names().announcement("*"), false,
                      [this](NatsMessage message) { on_announcement(std::move(message)); }) {
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
+  beat();
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
 }
 
@@ -250,6 +255,11 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
   publisher_.expire();
   if (link_.state() != EngineState::Connected) return kLook;
   if (news.found_again) ensure_wanted_ = true;  // It may be another store.
+  const milliseconds rhythm = options_.client_silence / kBeats;
+  if (Clock::now() >= beat_at_) {
+    beat();
+    beat_at_ = Clock::now() + rhythm;
+  }
   if (results_.stage() == NatsPull::Stage::Overdue) {
     ensure_wanted_ = true;
     results_.forget();
@@ -264,7 +274,7 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
     }
   }
   if (results_.stage() == NatsPull::Stage::Idle && !ask_for_results()) return kEnsurePause;
-  return kLook;
+  return std::min(kLook, rhythm);
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ class NatsNames {
   std::string client_consumer(const std::string& client) const { return "client_" + client; }
   /// Plain messages, which nobody keeps. `node`: "*" for those of every one.
   std::string announcement(const std::string& node) const { return prefix_ + ".n." + node; }
+  std::string heartbeat(const std::string& client) const { return prefix_ + ".h." + client; }
   std::string cancel(const std::string& node) const { return prefix_ + ".c." + build_ + "." + node; }
 
  private:

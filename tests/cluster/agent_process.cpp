@@ -38,6 +38,19 @@ void agent_main(EngineKind kind, std::string url, std::string token, std::string
   }
 }
 
+void client_main(EngineKind kind, std::string url, std::string token, tandem::Queue<std::string> told) {
+  EngineOptions options;
+  options.url = std::move(url);
+  options.token = std::move(token);
+  options.build_id = "build-1";
+  options.connect_wait = kPatience;
+  ClientRecord record;
+  const auto client = connect_client(kind, options, "client-1", record);
+  submit_stored(*client, record, 1, "task");
+  told.put("stored");
+  ::pause();
+}
+
 AgentProcess::AgentProcess(EngineKind kind, const EngineOptions& options, const std::string& node)
     : process_(agent_main, kind, options.url, options.token, node, told_) {
   process_.start();

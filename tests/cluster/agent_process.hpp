@@ -15,6 +15,9 @@ namespace tandem::testing {
 /// "ready", and "has x" for each task that it leases, into `told`.
 void agent_main(EngineKind kind, std::string url, std::string token, std::string node, tandem::Queue<std::string> told);
 
+/// Runs a client that submits one task, puts "stored" into `told`, and does nothing more.
+void client_main(EngineKind kind, std::string url, std::string token, tandem::Queue<std::string> told);
+
 /// Such an agent. Owner: kills it.
 class AgentProcess {
  public:

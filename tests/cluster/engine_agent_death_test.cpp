@@ -1,4 +1,4 @@
-// What every engine must keep while agents are killed and stopped.
+// What every engine must keep while agents and clients are killed and stopped.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -57,6 +57,37 @@ TEST_P(EngineAgentDeathTest, TaskOfAStoppedAgentGoesToAnotherAndItsLateResultDoe
   client.add(1, "echo");
   EXPECT_TRUE(client.run());
   EXPECT_EQ(client.results().size(), 201U);
+}
+
+TEST_P(EngineAgentDeathTest, TaskOfAKilledClientIsDropped) {
+  EngineOptions attentive = options();
+  attentive.client_silence = std::chrono::seconds(1);
+  AgentRecord agent_record;
+  const auto agent = connect_agent(GetParam(), attentive, "node-a", agent_record);
+  ClientRecord record;
+  const auto watcher = connect_client(GetParam(), attentive, "client-2", record);
+  tandem::Queue<std::string> told;
+  tandem::Process doomed(client_main, GetParam(), attentive.url, attentive.token, told);
+  doomed.start();
+  EXPECT_EQ(told.get_for(kPatience), "stored");
+  doomed.kill();
+  doomed.join();
+  EXPECT_TRUE(census_becomes(*watcher, [&](const Census& census) {
+    for (const TaskLease& lease : agent->lease(1, std::chrono::milliseconds(100))) agent->give_back(lease);
+    return census.queued_in_pool + census.leased_in_pool == 0;
+  }));
+}
+
+TEST_P(EngineAgentDeathTest, TaskOfAClientThatHadNothingToDoForLongIsNotDropped) {
+  EngineOptions attentive = options();
+  attentive.client_silence = std::chrono::seconds(2);
+  AgentRecord agent_record;
+  ClientRecord record;
+  const auto agent = connect_agent(GetParam(), attentive, "node-a", agent_record);
+  const auto client = connect_client(GetParam(), attentive, "client-1", record);
+  EXPECT_TRUE(agent->lease(1, std::chrono::milliseconds(2500)).empty());
+  submit_stored(*client, record, 1, "task");
+  EXPECT_EQ(lease_one(*agent).id.number, 1U);
 }
 
 TANDEM_TEST_ON_ENGINES(EngineAgentDeathTest);

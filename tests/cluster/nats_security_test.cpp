@@ -117,6 +117,7 @@ TEST(EngineOptionsTest, WhatMakesNoSenseIsRefused) {
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.build_id = ""; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.lease_time = std::chrono::milliseconds(10); }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.max_age = std::chrono::seconds(1); }));
+  EXPECT_TRUE(refuses([](EngineOptions& options) { options.client_silence = std::chrono::milliseconds(999); }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.replicas = 0; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.unstored_items = 0; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.tls = EngineTls{{}, "certificate", {}}; }));
