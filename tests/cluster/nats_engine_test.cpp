@@ -120,6 +120,27 @@ TEST_F(NatsEngineTest, TaskWhosePiecesAreLostIsDroppedAndMissingInTheCensus) {
   }));
 }
 
+TEST_F(NatsEngineTest, QueuesThatWereMadeWithOtherOptionsAreUsed) {
+  start();
+  {
+    const auto agent = this->agent();
+  }
+  {
+    const auto client = this->client();
+  }
+  options_.lease_time = std::chrono::hours(1);
+  options_.max_age = std::chrono::hours(1);
+  options_.in_memory = true;
+  const auto client = this->client();
+  const auto agent = this->agent();
+  submit_stored(*client, record_, 1, "task");
+  const TaskLease lease = lease_one(*agent);
+  // The new lease time counts, not the old one.
+  EXPECT_TRUE(agent->lease(1, milliseconds(2500)).empty());
+  agent->finish(lease, {});
+  EXPECT_TRUE(record_.wait_results(1));
+}
+
 TEST_F(NatsEngineTest, PiecesFitAServerThatTakesLittle) {
   NatsServerSettings settings;
   settings.max_payload = "64KB";
