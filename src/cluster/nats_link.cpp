@@ -175,7 +175,16 @@ NatsLink::~NatsLink() {
     const MutexGuard guard(watch_->mutex);
     while (watch_->state != EngineState::Refused) watch_->changed.wait(watch_->mutex);
   }
+  {
+    const MutexGuard guard(mutex_);
+    for (natsSubscription* subscription : buried_) natsSubscription_Destroy(subscription);
+  }
   natsConnection_Destroy(connection_);
+}
+
+void NatsLink::bury(natsSubscription* subscription) const {
+  const MutexGuard guard(mutex_);
+  buried_.push_back(subscription);
 }
 
 EngineState NatsLink::state() const {
@@ -222,7 +231,7 @@ bool NatsLink::publish(natsMsg* message) const noexcept {
 }
 
 NatsSubscription::NatsSubscription(const NatsLink& link, const std::string& subject, bool unlimited, Take take)
-    : take_(std::move(take)) {
+    : link_(link), take_(std::move(take)) {
   check_nats(natsConnection_Subscribe(&subscription_, link.get(), subject.c_str(), on_message, this),
              "cannot subscribe to " + subject);
   // Refused only if the connection was closed meanwhile, which ended the subscription before its first message.
@@ -238,7 +247,7 @@ NatsSubscription::~NatsSubscription() {
     const MutexGuard guard(mutex_);
     while (!complete_) changed_.wait(mutex_);
   }
-  natsSubscription_Destroy(subscription_);
+  link_.bury(subscription_);
 }
 
 void NatsSubscription::on_message(natsConnection*, natsSubscription*, natsMsg* message, void* self) {

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cluster/engine.hpp"
 #include "core/mutex.hpp"
@@ -63,6 +64,9 @@ class NatsLink {
   natsConnection* get() const noexcept { return connection_; }
   /// For requests that wait for their answer, at most 2 s.
   jsCtx* requests() const noexcept { return requests_.get(); }
+  /// Takes a subscription that has ended, and destroys it when the connection is closed: up to 3.5 the library's
+  /// reading thread may be about to look at one that another thread destroys (nats.c#637).
+  void bury(natsSubscription* subscription) const;
   /// A subject that nobody else has; the subjects below it are free too.
   std::string make_inbox() const;
 
@@ -79,6 +83,8 @@ class NatsLink {
   natsConnection* connection_ = nullptr;
   std::unique_ptr<Watch> watch_;
   NatsOwner<jsCtx> requests_;
+  mutable Mutex mutex_;
+  mutable std::vector<natsSubscription*> buried_ TANDEM_GUARDED_BY(mutex_);
 };
 
 /// A subscription whose messages are given to a function, one at a time. Owner. Its destructor waits until the function
@@ -98,6 +104,7 @@ class NatsSubscription {
   static void on_message(natsConnection* connection, natsSubscription* subscription, natsMsg* message, void* self);
   static void on_complete(void* self);
 
+  const NatsLink& link_;
   const Take take_;
   Mutex mutex_;
   ConditionVariable changed_;
