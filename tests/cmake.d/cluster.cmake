@@ -1,5 +1,8 @@
 # The cluster: executables of their own, because only who uses the cluster links NATS. Their tests need nats-server, and fail
 # without it.
+if(NOT TANDEM_CLUSTER)
+  return()
+endif()
 file(GLOB cluster_test_sources CONFIGURE_DEPENDS cluster/*_test.cpp)
 file(GLOB cluster_support_sources CONFIGURE_DEPENDS cluster/*.cpp)
 list(REMOVE_ITEM cluster_support_sources ${cluster_test_sources})
