@@ -33,7 +33,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kProducers = 2;
 constexpr std::size_t kConsumers = 2;
-constexpr std::uint64_t kMostItems = 400'000'000;  // Of each producer: more than it can put in the time, soaks too.
+constexpr std::uint64_t kMostItems = 3'000'000'000;  // Of each producer: more than it can put in the time, soaks too.
 
 /// What survives all kills.
 struct Ledger {
