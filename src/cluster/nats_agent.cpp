@@ -82,7 +82,11 @@ class NatsAgent final : public EngineAgent {
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
   void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
   void send_again() TANDEM_EXCLUDES(mutex_);
-  bool make_queues();
+  void miss_queues() {
+    ++queues_missed_;
+    keeper_.wake();
+  }
+  bool make_queues() TANDEM_EXCLUDES(mutex_);
   void on_cancel(const NatsMessage& message);
   milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
   void changed() TANDEM_REQUIRES(mutex_) {
@@ -93,12 +97,13 @@ class NatsAgent final : public EngineAgent {
   const EngineOptions options_;
   const std::string node_;
   EngineAgentEvents& events_;
-  std::atomic<bool> ensure_wanted_{false};
+  // How often the queues were missed, and up to which of these times they have been made since: by the keeper, because
+  // a server that does not answer is waited for.
+  std::atomic<std::uint64_t> queues_missed_{0};
+  std::atomic<std::uint64_t> queues_made_{0};
   NatsKeeper keeper_;
   NatsLink link_;
   NatsQueues queues_;
-  NatsPublisher publisher_;
-  NatsPieces pieces_;
   Mutex mutex_;
   ConditionVariable changed_;
   std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
@@ -110,6 +115,9 @@ class NatsAgent final : public EngineAgent {
   Clock::time_point listening_since_ TANDEM_GUARDED_BY(mutex_) = Clock::now();
   std::size_t finishing_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_finishing_ TANDEM_GUARDED_BY(mutex_) = 0;
+  // What has subscriptions is last: it ends before what its callbacks use.
+  NatsPieces pieces_;
+  NatsPublisher publisher_;
   NatsPull own_;
   NatsPull any_;
   NatsSubscription cancels_;
@@ -124,8 +132,8 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
       events_(events),
       link_(options_, servers, "tandem agent " + node, {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
       queues_(link_, options_),
-      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       pieces_(link_, queues_.names(), publisher_, node_),
+      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       own_(link_, queues_.names().tasks_stream(), queues_.names().node_consumer(node_), pull_callbacks()),
       any_(link_, queues_.names().tasks_stream(), queues_.names().any_consumer(), pull_callbacks()),
       cancels_(link_, queues_.names().cancel(node_), false, [this](NatsMessage message) { on_cancel(message); }),
@@ -156,7 +164,7 @@ NatsPull::Callbacks NatsAgent::pull_callbacks() {
             link_.publish(natsMsg_GetReply(message.get()), "-NAK");
           },
           [this](bool gone) {
-            if (gone) ensure_wanted_ = true;
+            if (gone) miss_queues();
             const MutexGuard guard(mutex_);
             changed();
           }};
@@ -167,10 +175,10 @@ bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline
   const std::array<NatsPull*, 2> pulls = {&own_, &any_};
   for (NatsPull* pull : pulls) {
     if (pull->stage() != NatsPull::Stage::Overdue) continue;
-    ensure_wanted_ = true;
+    miss_queues();
     pull->forget();
   }
-  if (!make_queues()) return false;
+  if (queues_made_ != queues_missed_) return false;
   for (std::size_t i = 0; i < pulls.size(); ++i) {
     if (pulls[i]->stage() == NatsPull::Stage::Idle) {
       // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
@@ -184,6 +192,7 @@ bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline
 
 void NatsAgent::gather(std::size_t max, const Deadline& deadline) {
   std::array<bool, 2> looked{};
+  bool asked = true;
   for (;;) {
     const bool connected = link_.state() == EngineState::Connected;
     std::uint64_t seen = 0;
@@ -194,9 +203,10 @@ void NatsAgent::gather(std::size_t max, const Deadline& deadline) {
       const bool probing =
           connected && (own_.stage() == NatsPull::Stage::Probing || any_.stage() == NatsPull::Stage::Probing);
       if (stopped_ || arrived_.size() >= max || (!arrived_.empty() && !probing)) return;
-      if (deadline.passed() && !probing && (!connected || (looked[0] && looked[1]))) return;
+      // However short the time: what is there is looked for, unless that cannot be done now.
+      if (deadline.passed() && !probing && (!connected || !asked || (looked[0] && looked[1]))) return;
     }
-    const bool asked = connected && ask(max, looked, deadline);
+    asked = connected && ask(max, looked, deadline);
     const MutexGuard guard(mutex_);
     if (changes_ != seen) continue;
     // While a probe is under way its end is near. A deadline that has passed is met at the next look.
@@ -335,8 +345,7 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     }
   }
   if (!reply.stored) {
-    ensure_wanted_ = true;
-    keeper_.wake();
+    miss_queues();
     return;
   }
   // Only now: the other way round a task would be lost whose result is on its way when the server dies.
@@ -408,24 +417,28 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     const MutexGuard guard(mutex_);
     waiting = std::any_of(finishing_.begin(), finishing_.end(), [](const auto& one) { return !one.second->sent; });
   }
+  bool made = true;
   if (link_.state() == EngineState::Connected) {
-    if (waiting) make_queues();
+    made = make_queues();
     send_again();
   }
-  return std::min(waiting ? kPause : kLook, options_.lease_time / 3);
+  return std::min(waiting || !made ? kPause : kLook, options_.lease_time / 3);
 }
 
 // If they are missing. False if that has to wait a moment.
 bool NatsAgent::make_queues() {
-  if (!ensure_wanted_.exchange(false)) return true;
+  const std::uint64_t missed = queues_missed_;
+  if (queues_made_ == missed) return true;
   try {
     ensure();
-    return true;
   } catch (const EngineError& error) {
     log_line(LogLevel::Info, "{}", error.what());
-    ensure_wanted_ = true;
     return false;
   }
+  queues_made_ = missed;
+  const MutexGuard guard(mutex_);
+  changed();
+  return true;
 }
 
 }  // namespace

@@ -82,10 +82,11 @@ class NatsClient final : public EngineClient {
   NatsKeeper keeper_;
   NatsLink link_;
   NatsQueues queues_;
-  NatsPublisher publisher_;
-  NatsPieces pieces_;
   mutable Mutex mutex_;
   std::map<std::string, SeenNode> nodes_ TANDEM_GUARDED_BY(mutex_);
+  // What has subscriptions is last: it ends before what its callbacks use.
+  NatsPieces pieces_;
+  NatsPublisher publisher_;
   NatsPull results_;
   NatsSubscription announcements_;
 };
@@ -98,8 +99,8 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
       link_(options_, servers, "tandem client " + client,
             {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
       queues_(link_, options_),
-      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       pieces_(link_, queues_.names(), publisher_, client_),
+      publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       results_(link_, queues_.names().results_stream(), queues_.names().client_consumer(client_),
                {[this](NatsMessage message) { on_result(std::move(message)); },
                 [this](bool gone) {

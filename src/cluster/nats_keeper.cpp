@@ -3,7 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/log.hpp"
+
 namespace tandem::detail {
+namespace {
+
+constexpr std::chrono::milliseconds kPauseAfterError{250};
+
+}  // namespace
 
 void NatsKeeper::start(Step step) {
   thread_ = std::thread([this, step = std::move(step)] { run(step); });
@@ -53,7 +60,13 @@ void NatsKeeper::run(const Step& step) {
       news = std::exchange(news_, News{});
       woken_ = false;
     }
-    again_at = std::chrono::steady_clock::now() + step(news);
+    std::chrono::milliseconds pause = kPauseAfterError;
+    try {
+      pause = step(news);
+    } catch (const std::exception& error) {
+      log_line(LogLevel::Error, "the engine goes on in a moment: {}", error.what());
+    }
+    again_at = std::chrono::steady_clock::now() + pause;
   }
 }
 

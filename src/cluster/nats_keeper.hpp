@@ -21,7 +21,8 @@ class NatsKeeper {
     bool lost = false;
     bool found_again = false;
   };
-  /// Returns after what time it is to be called again at the latest.
+  /// Returns after what time it is to be called again at the latest. If it throws std::exception, as for want of
+  /// memory, it is called again after a moment.
   using Step = std::function<std::chrono::milliseconds(const News&)>;
 
   NatsKeeper() = default;

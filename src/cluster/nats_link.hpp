@@ -88,7 +88,7 @@ class NatsLink {
 };
 
 /// A subscription whose messages are given to a function, one at a time. Owner. Its destructor waits until the function
-/// has returned; it must not be called by the function.
+/// has returned; it must not be called by the function. What the function throws is logged, and its message is gone.
 class NatsSubscription {
  public:
   using Take = std::function<void(NatsMessage)>;

@@ -79,13 +79,13 @@ TEST_P(EngineContractTest, LeaseThatIsNotRenewedEndsAndTheTaskGoesToAnother) {
 TEST_P(EngineContractTest, TaskLongerThanItsLeaseRunsOnceIfItIsRenewed) {
   const auto client = this->client(record_);
   EngineOptions patient = options();
-  patient.lease_time = seconds(2);
+  patient.lease_time = seconds(4);
   const auto agent = connect_agent(GetParam(), patient, "node-a", agent_record_);
   const auto other = connect_agent(GetParam(), patient, "node-b", other_record_);
   submit_stored(*client, record_, 1, "task");
   const TaskLease lease = lease_one(*agent);
-  // Three times as long as a lease lasts. The other agent asks for tasks all the time, and is the clock as well.
-  const auto end = Clock::now() + 3 * patient.lease_time;
+  // Twice as long as a lease lasts. The other agent asks for tasks all the time, and is the clock as well.
+  const auto end = Clock::now() + 2 * patient.lease_time;
   while (Clock::now() < end) {
     agent->renew(lease);
     EXPECT_TRUE(other->lease(1, milliseconds(200)).empty());

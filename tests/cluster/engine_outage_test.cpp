@@ -13,7 +13,6 @@ namespace tandem::testing {
 namespace {
 
 using detail::EngineError;
-using detail::EngineState;
 using std::chrono::milliseconds;
 
 using EngineOutageTest = EngineTest;
@@ -34,14 +33,14 @@ TEST_P(EngineOutageTest, NoTaskIsLostIfTheServerIsKilledAndStartedAgain) {
 TEST_P(EngineOutageTest, NoTaskIsLostIfTheStoreIsDeleted) {
   KeepingClient client(GetParam(), options());
   AgentProcess agent(GetParam(), options(), "node-a");
-  client.add(100, "nap");
+  client.add(400, "nap");
   EXPECT_TRUE(client.run_until(30));
   const std::optional<Census> before = client.engine().census();
   host().kill();
   host().delete_store();
   host().start();
   EXPECT_TRUE(client.run());
-  EXPECT_EQ(client.results().size(), 100U);
+  EXPECT_EQ(client.results().size(), 400U);
   ASSERT_TRUE(before);
   EXPECT_TRUE(
       census_becomes(client.engine(), [&](const Census& census) { return census.generation != before->generation; }));
@@ -96,7 +95,7 @@ TEST_P(EngineOutageTest, CallsGiveUpInTimeDuringAnOutageAndWorkAfterIt) {
   const ClusterTaskId id{"client-1", 1, 1};
   while (client->submit(id, bytes_of("task"), {}, milliseconds(10)))
     ASSERT_TRUE(record.wait([](const ClientRecord::Told& told) { return !told.errors.empty(); }));
-  EXPECT_EQ(client->state(), EngineState::Away);
+  EXPECT_TRUE(becomes_away(*client));
   EXPECT_FALSE(client->census());
   EXPECT_TRUE(agent->lease(1, milliseconds(10)).empty());
   EXPECT_THROW(client->ensure(), EngineError);

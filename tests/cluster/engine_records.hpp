@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -145,6 +146,17 @@ inline ClusterTaskId submit_stored(detail::EngineClient& client, ClientRecord& r
   return id;
 }
 
+/// Waits until the engine has noticed it, as a call may fail by a loss before that is told; false if that takes too
+/// long.
+inline bool becomes_away(const detail::EngineClient& client) {
+  const detail::Deadline deadline = detail::Deadline::after(kPatience);
+  while (client.state() != detail::EngineState::Away) {
+    if (deadline.passed()) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
 /// Asks until the answer is as it should be: what is acknowledged is counted a moment later.
 template <class Condition>
 bool census_becomes(detail::EngineClient& client, Condition holds) {
@@ -152,6 +164,7 @@ bool census_becomes(detail::EngineClient& client, Condition holds) {
   while (!deadline.passed()) {
     const std::optional<Census> census = client.census();
     if (census && holds(*census)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // The server has other things to do.
   }
   return false;
 }

@@ -4,12 +4,15 @@
 #include <nats/nats.h>
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cluster/engine_host.hpp"
 #include "cluster/engine_records.hpp"
+#include "cluster/nats_keeper.hpp"
 #include "cluster/nats_link.hpp"
 #include "cluster/nats_server.hpp"
 #include "support/leak_checked_test.hpp"
@@ -74,13 +77,15 @@ class NatsEngineTest : public LeakCheckedTest {
 
 TEST_F(NatsEngineTest, LeaseLastsUntilItsResultIsStored) {
   start();
+  // Far more than a busy machine may keep the agent from renewing it.
+  options_.lease_time = std::chrono::seconds(4);
   limit_results(1, false);
   const auto client = this->client();
   const auto agent = this->agent();
   submit_stored(*client, record_, 1, "task");
   agent->finish(lease_one(*agent), bytes_of("a result that the store refuses"));
   // Longer than the lease: the agent renews it as long as the result is not stored.
-  EXPECT_TRUE(agent->lease(1, milliseconds(2500)).empty());
+  EXPECT_TRUE(agent->lease(1, milliseconds(6000)).empty());
   EXPECT_FALSE(agent->drain(milliseconds(0)));
   EXPECT_EQ(client->census()->tasks, 1U);
   limit_results(-1, true);
@@ -177,6 +182,102 @@ TEST_F(NatsEngineTest, WhatStrangersPutIntoTheQueuesIsDropped) {
   EXPECT_EQ(record_.told().results.size(), 1U);
   EXPECT_TRUE(record_.told().nodes.empty());
   EXPECT_TRUE(agent_record_.cancels().empty());
+}
+
+TEST_F(NatsEngineTest, BothSidesMayEndWithMessagesOnTheirWay) {
+  constexpr std::uint64_t kTasks = 300;
+  start();
+  options_.lease_time = std::chrono::hours(1);
+  for (std::uint32_t round = 0; round < 3; ++round) {
+    auto client = this->client();
+    auto agent = this->agent();
+    for (std::uint64_t number = 0; number < kTasks; ++number)
+      EXPECT_TRUE(client->submit({"client-1", number, 2 * round}, {}, {}, kPatience));
+    std::vector<TaskLease> leases;
+    while (leases.size() < kTasks) {
+      for (TaskLease& lease : agent->lease(kTasks, kPatience)) leases.push_back(std::move(lease));
+    }
+    for (const TaskLease& lease : leases) agent->finish(lease, bytes_of("result"));
+    agent.reset();
+    for (std::uint64_t number = 0; number < kTasks; ++number)
+      EXPECT_TRUE(client->submit({"client-1", number, 2 * round + 1}, {}, {}, kPatience));
+    client.reset();
+  }
+}
+
+TEST_F(NatsEngineTest, LeaseGivesUpInTimeThoughTheQueuesCannotBeMade) {
+  start();
+  const auto client = this->client();
+  const auto agent = this->agent();
+  // Another stream has the subjects now, so that of the tasks cannot be made again.
+  EXPECT_EQ(js_DeleteStream(link_->requests(), "tandem_tasks_default", nullptr, nullptr), NATS_OK);
+  jsStreamConfig config;
+  jsStreamConfig_Init(&config);
+  const char* subject = "tandem.default.t.>";
+  config.Name = "in_the_way";
+  config.Subjects = &subject;
+  config.SubjectsLen = 1;
+  EXPECT_EQ(js_AddStream(nullptr, link_->requests(), &config, nullptr, nullptr), NATS_OK);
+  EXPECT_THROW(agent->ensure(), detail::EngineError);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(agent->lease(1, milliseconds(500)).empty());
+  EXPECT_EQ(js_DeleteStream(link_->requests(), "in_the_way", nullptr, nullptr), NATS_OK);
+  // The first may find no stream yet.
+  while (record_.told().stored.empty()) {
+    const std::size_t errors = record_.told().errors.size();
+    EXPECT_TRUE(client->submit({"client-1", 1, 1}, {}, {}, kPatience));
+    ASSERT_TRUE(record_.wait(
+        [&](const ClientRecord::Told& told) { return !told.stored.empty() || told.errors.size() > errors; }));
+  }
+  EXPECT_EQ(lease_one(*agent).id.number, 1U);
+}
+
+TEST_F(NatsEngineTest, ServerThatStandsStillHoldsNobody) {
+  start();
+  const auto client = this->client();
+  auto agent = this->agent();
+  const std::string payload(std::size_t{40} << 20, 'p');
+  server_->pause();
+  // More than the system takes for a server that reads nothing.
+  EXPECT_FALSE(client->submit({"client-1", 1, 1}, bytes_of(payload), {}, milliseconds(50)));
+  EXPECT_TRUE(becomes_away(*client));
+  EXPECT_TRUE(agent->lease(1, milliseconds(50)).empty());
+  agent.reset();
+  server_->go_on();
+  submit_stored(*client, record_, 1, payload);
+  agent = this->agent();
+  EXPECT_TRUE(text_of(lease_one(*agent).payload) == payload);
+}
+
+TEST_F(NatsEngineTest, WhatIsThrownForAMessageEndsNothing) {
+  start();
+  detail::Mutex mutex;
+  detail::ConditionVariable changed;
+  int taken = 0;
+  const detail::NatsSubscription subscription(*link_, "thrown", false, [&](const detail::NatsMessage&) {
+    const detail::MutexGuard guard(mutex);
+    ++taken;
+    changed.notify_all();
+    if (taken == 1) throw std::bad_alloc();
+    if (taken == 2) throw 2;
+  });
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(link_->publish("thrown", "x"));
+  const detail::MutexGuard guard(mutex);
+  while (taken < 3) changed.wait(mutex);
+}
+
+TEST(NatsKeeperTest, WhatIsThrownByAStepIsFollowedByAnother) {
+  detail::Mutex mutex;
+  detail::ConditionVariable changed;
+  int steps = 0;
+  detail::NatsKeeper keeper;
+  keeper.start([&](const detail::NatsKeeper::News&) -> milliseconds {
+    const detail::MutexGuard guard(mutex);
+    ++steps;
+    changed.notify_all();
+    throw std::bad_alloc();
+  });
+  const detail::MutexGuard guard(mutex);
+  while (steps < 2) changed.wait(mutex);
 }
 
 }  // namespace

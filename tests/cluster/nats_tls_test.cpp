@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
@@ -115,6 +116,36 @@ TEST_F(NatsTlsTest, ManyTasksAndLargeOnesComeBackOverTls) {
   agent->stop();
   works.join();
   EXPECT_TRUE(record.told().errors.empty()) << "the connection was lost";
+}
+
+TEST_F(NatsTlsTest, ConnectionThatIsIdleCostsNoTime) {
+  const TestAuthority authority;
+  start_with_tls(authority, kSecret, {});
+  EngineOptions options = this->options();
+  options.token = kSecret;
+  options.tls = EngineTls{authority.file(), {}, {}};
+  AgentRecord record;
+  const auto agent = connect_agent(EngineKind::Nats, options, "node-a", record);
+  const std::clock_t before = std::clock();
+  EXPECT_TRUE(agent->lease(1, std::chrono::seconds(2)).empty());
+  // Of this process, whatever else the machine does. A thread that asks without end takes all of the two seconds.
+  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 2);
+}
+
+TEST_F(NatsTlsTest, ServerThatStandsStillHoldsNobody) {
+  const TestAuthority authority;
+  start_with_tls(authority, kSecret, {});
+  EngineOptions options = this->options();
+  options.token = kSecret;
+  options.tls = EngineTls{authority.file(), {}, {}};
+  ClientRecord record;
+  const auto client = connect_client(EngineKind::Nats, options, "client-1", record);
+  const std::string payload(std::size_t{40} << 20, 'p');
+  server_->pause();
+  EXPECT_FALSE(client->submit({"client-1", 1, 1}, bytes_of(payload), {}, std::chrono::milliseconds(50)));
+  EXPECT_TRUE(becomes_away(*client));
+  server_->go_on();
+  submit_stored(*client, record, 1, payload);
 }
 
 }  // namespace
