@@ -57,7 +57,7 @@ class NatsAgent final : public EngineAgent {
   bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
   void announce(NodeInfo info) override;
   void stop() override TANDEM_EXCLUDES(mutex_);
-  void ensure() override { queues_.ensure_for_node(node_); }
+  void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
   EngineState state() const override { return link_.state(); }
 
  private:
@@ -104,6 +104,7 @@ class NatsAgent final : public EngineAgent {
   NatsKeeper keeper_;
   NatsLink link_;
   NatsQueues queues_;
+  Mutex ensure_mutex_;  // The later names are those that stay.
   Mutex mutex_;
   ConditionVariable changed_;
   std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
@@ -134,8 +135,8 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
       queues_(link_, options_),
       pieces_(link_, queues_.names(), publisher_, node_),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
-      own_(link_, queues_.names().tasks_stream(), queues_.names().node_consumer(node_), pull_callbacks()),
-      any_(link_, queues_.names().tasks_stream(), queues_.names().any_consumer(), pull_callbacks()),
+      own_(link_, queues_.names().tasks_stream(), pull_callbacks()),
+      any_(link_, queues_.names().tasks_stream(), pull_callbacks()),
       cancels_(link_, queues_.names().cancel(node_), false, [this](NatsMessage message) { on_cancel(message); }),
       cancels_of_all_(link_, queues_.names().cancel(kAnyNode), false,
                       [this](NatsMessage message) { on_cancel(message); }),
@@ -407,6 +408,7 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     publisher_.lose_all();
   }
   publisher_.expire();
+  if (news.found_again) ++queues_missed_;  // It may be another store.
   if (news.lost || news.found_again) {
     const MutexGuard guard(mutex_);
     listening_since_ = Clock::now();
@@ -423,6 +425,13 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     send_again();
   }
   return std::min(waiting || !made ? kPause : kLook, options_.lease_time / 3);
+}
+
+void NatsAgent::ensure() {
+  const MutexGuard guard(ensure_mutex_);
+  const NatsQueues::TaskConsumers names = queues_.ensure_for_node(node_);
+  own_.aim(names.own);
+  any_.aim(names.any);
 }
 
 // If they are missing. False if that has to wait a moment.

@@ -47,7 +47,7 @@ class NatsClient final : public EngineClient {
               milliseconds patience) override;
   void cancel(const ClusterTaskId& id, const std::string& node) override;
   std::optional<Census> census() override { return queues_.census(client_); }
-  void ensure() override { queues_.ensure_for_client(client_); }
+  void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
   std::vector<SeenNode> nodes() const override TANDEM_EXCLUDES(mutex_);
   EngineState state() const override { return link_.state(); }
 
@@ -82,6 +82,7 @@ class NatsClient final : public EngineClient {
   NatsKeeper keeper_;
   NatsLink link_;
   NatsQueues queues_;
+  Mutex ensure_mutex_;  // The later name is the one that stays.
   mutable Mutex mutex_;
   std::map<std::string, SeenNode> nodes_ TANDEM_GUARDED_BY(mutex_);
   // What has subscriptions is last: it ends before what its callbacks use.
@@ -101,7 +102,7 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
       queues_(link_, options_),
       pieces_(link_, queues_.names(), publisher_, client_),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
-      results_(link_, queues_.names().results_stream(), queues_.names().client_consumer(client_),
+      results_(link_, queues_.names().results_stream(),
                {[this](NatsMessage message) { on_result(std::move(message)); },
                 [this](bool gone) {
                   if (gone || !ask_for_results()) want_ensure();
@@ -115,8 +116,13 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
 
 NatsClient::~NatsClient() {
   keeper_.stop();
-  queues_.withdraw(client_);
+  queues_.withdraw(client_, results_.consumer());
   if (link_.state() == EngineState::Connected) static_cast<void>(natsConnection_FlushTimeout(link_.get(), 1000));
+}
+
+void NatsClient::ensure() {
+  const MutexGuard guard(ensure_mutex_);
+  results_.aim(queues_.ensure_for_client(client_));
 }
 
 std::vector<std::string> NatsClient::subjects_of(const TaskTarget& target) const {

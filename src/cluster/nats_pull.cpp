@@ -16,12 +16,24 @@ constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
 
 }  // namespace
 
-NatsPull::NatsPull(const NatsLink& link, const std::string& stream, const std::string& consumer, Callbacks callbacks)
+NatsPull::NatsPull(const NatsLink& link, std::string stream, Callbacks callbacks)
     : link_(link),
-      request_subject_(fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream, consumer)),
+      stream_(std::move(stream)),
       inbox_(link.make_inbox()),
       callbacks_(std::move(callbacks)),
       answers_(link, inbox_ + ".*", true, [this](NatsMessage message) { take(std::move(message)); }) {}
+
+void NatsPull::aim(const std::string& consumer) {
+  const MutexGuard guard(mutex_);
+  if (consumer == consumer_) return;
+  consumer_ = consumer;
+  stage_ = Stage::Idle;
+}
+
+std::string NatsPull::consumer() const {
+  const MutexGuard guard(mutex_);
+  return consumer_;
+}
 
 bool NatsPull::probe(std::size_t messages) {
   return request(Stage::Probing, messages, milliseconds::zero(),
@@ -36,14 +48,17 @@ bool NatsPull::stand(std::size_t messages, milliseconds expires) {
 
 bool NatsPull::request(Stage stage, std::size_t messages, milliseconds expires, const std::string& text) {
   std::uint64_t number = 0;
+  std::string subject;
   {
     const MutexGuard guard(mutex_);
+    if (consumer_.empty()) return false;
+    subject = fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream_, consumer_);
     stage_ = stage;
     number = ++number_;
     left_ = messages;
     overdue_at_ = std::chrono::steady_clock::now() + expires + kOverdue;
   }
-  if (link_.publish(request_subject_, fmt::format("{}.{}", inbox_, number), text)) return true;
+  if (link_.publish(subject, fmt::format("{}.{}", inbox_, number), text)) return true;
   forget();
   return false;
 }

@@ -34,8 +34,12 @@ class NatsPull {
     std::function<void(bool gone)> on_end;
   };
 
-  NatsPull(const NatsLink& link, const std::string& stream, const std::string& consumer, Callbacks callbacks);
+  NatsPull(const NatsLink& link, std::string stream, Callbacks callbacks);
 
+  /// Says which consumer of the stream is meant from now on; until it is said, no request is sent. Idle, if it is
+  /// another one than before.
+  void aim(const std::string& consumer) TANDEM_EXCLUDES(mutex_);
+  std::string consumer() const TANDEM_EXCLUDES(mutex_);
   /// Asks for at most `messages` that are there now; the request ends by itself. One request brings at most 16 MiB:
   /// that bounds the memory here, and a server cuts off who has more than 64 MiB to fetch.
   bool probe(std::size_t messages);
@@ -52,10 +56,11 @@ class NatsPull {
   bool ends_request(int status, std::string_view subject) TANDEM_EXCLUDES(mutex_);
 
   const NatsLink& link_;
-  const std::string request_subject_;
+  const std::string stream_;
   const std::string inbox_;
   const Callbacks callbacks_;
   mutable Mutex mutex_;
+  std::string consumer_ TANDEM_GUARDED_BY(mutex_){};
   Stage stage_ TANDEM_GUARDED_BY(mutex_) = Stage::Idle;
   std::uint64_t number_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::size_t left_ TANDEM_GUARDED_BY(mutex_) = 0;

@@ -53,7 +53,20 @@ std::string NatsNames::piece(const std::string& owner, std::uint64_t number, std
   return fmt::format("{}.p.{}.{}.{}", prefix_, owner, number, index);
 }
 
-void NatsQueues::ensure_stream(const std::string& name, const std::string& subjects, bool queue) {
+std::string NatsNames::any_consumer(std::int64_t created) const {
+  return fmt::format("any_{}_{}", created, build_);
+}
+
+std::string NatsNames::node_consumer(std::int64_t created, const std::string& node) const {
+  // With the length: names may contain any separator.
+  return fmt::format("node_{}_{}_{}_{}", created, build_.size(), build_, node);
+}
+
+std::string NatsNames::client_consumer(std::int64_t created, const std::string& client) const {
+  return fmt::format("client_{}_{}", created, client);
+}
+
+std::int64_t NatsQueues::ensure_stream(const std::string& name, const std::string& subjects, bool queue) {
   jsStreamConfig config{};
   jsStreamConfig_Init(&config);
   const char* list[] = {subjects.c_str()};
@@ -68,9 +81,31 @@ void NatsQueues::ensure_stream(const std::string& name, const std::string& subje
   config.AllowDirect = !queue;
   config.MaxMsgsPerSubject = queue ? -1 : 1;
   jsErrCode code{};
-  const natsStatus status = js_AddStream(nullptr, link_.requests(), &config, nullptr, &code);
+  jsStreamInfo* made = nullptr;
+  const natsStatus status = js_AddStream(&made, link_.requests(), &config, nullptr, &code);
+  const NatsOwner<jsStreamInfo> info(made);
+  if (status == NATS_OK && made != nullptr) return made->Created;
   // One that somebody has made with other ages or replicas is as good.
-  if (status != NATS_OK && code != JSStreamNameExistErr) fail("cannot make the queue " + name, status, code);
+  if (code != JSStreamNameExistErr) fail("cannot make the queue " + name, status, code);
+  return created(name);
+}
+
+std::int64_t NatsQueues::created(const std::string& stream) const {
+  jsErrCode code{};
+  jsStreamInfo* made = nullptr;
+  const natsStatus status = js_GetStreamInfo(&made, link_.requests(), stream.c_str(), nullptr, &code);
+  const NatsOwner<jsStreamInfo> info(made);
+  if (status != NATS_OK || made == nullptr) fail("cannot look at the queue " + stream, status, code);
+  return made->Created;
+}
+
+// A consumer that has the name of an older stream would stand in the way of the right one.
+void NatsQueues::check_still(const std::string& stream, std::int64_t created,
+                             const std::vector<std::string>& consumers) const {
+  if (this->created(stream) == created) return;
+  for (const std::string& consumer : consumers)
+    static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr));
+  throw EngineError("the queue " + stream + " was made anew at the same time");
 }
 
 void NatsQueues::ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,
@@ -89,24 +124,32 @@ void NatsQueues::ensure_consumer(const std::string& stream, const std::string& n
   if (status != NATS_OK) fail("cannot make the consumer " + name, status, code);
 }
 
-void NatsQueues::ensure_streams() {
+NatsQueues::Made NatsQueues::ensure_streams() {
   if (link_.state() != EngineState::Connected) throw EngineError("cannot make the queues: the engine is away");
   ensure_stream(names_.pieces_stream(), names_.all_pieces(), false);
-  ensure_stream(names_.results_stream(), names_.all_results(), true);
-  ensure_stream(names_.tasks_stream(), names_.all_tasks(), true);
+  Made made;
+  made.results = ensure_stream(names_.results_stream(), names_.all_results(), true);
+  made.tasks = ensure_stream(names_.tasks_stream(), names_.all_tasks(), true);
+  return made;
 }
 
-void NatsQueues::ensure_for_node(const std::string& node) {
+NatsQueues::TaskConsumers NatsQueues::ensure_for_node(const std::string& node) {
   const MutexGuard guard(mutex_);
-  ensure_streams();
-  ensure_consumer(names_.tasks_stream(), names_.any_consumer(), names_.task(kAny, "*"), options_.lease_time);
-  ensure_consumer(names_.tasks_stream(), names_.node_consumer(node), names_.task(node, "*"), options_.lease_time);
+  const Made made = ensure_streams();
+  TaskConsumers names{names_.node_consumer(made.tasks, node), names_.any_consumer(made.tasks)};
+  ensure_consumer(names_.tasks_stream(), names.any, names_.task(kAny, "*"), options_.lease_time);
+  ensure_consumer(names_.tasks_stream(), names.own, names_.task(node, "*"), options_.lease_time);
+  check_still(names_.tasks_stream(), made.tasks, {names.any, names.own});
+  return names;
 }
 
-void NatsQueues::ensure_for_client(const std::string& client) {
+std::string NatsQueues::ensure_for_client(const std::string& client) {
   const MutexGuard guard(mutex_);
-  ensure_streams();
-  ensure_consumer(names_.results_stream(), names_.client_consumer(client), names_.result(client), kResultWait);
+  const Made made = ensure_streams();
+  std::string name = names_.client_consumer(made.results, client);
+  ensure_consumer(names_.results_stream(), name, names_.result(client), kResultWait);
+  check_still(names_.results_stream(), made.results, {name});
+  return name;
 }
 
 std::optional<NatsQueues::Held> NatsQueues::look(const std::string& stream, const std::string& subject) const {
@@ -148,7 +191,7 @@ std::optional<Census> NatsQueues::census(const std::string& client) {
   jsConsumerInfo* made = nullptr;
   jsErrCode code{};
   const natsStatus status = js_GetConsumerInfo(&made, link_.requests(), names_.tasks_stream().c_str(),
-                                               names_.any_consumer().c_str(), nullptr, &code);
+                                               names_.any_consumer(tasks->created).c_str(), nullptr, &code);
   const NatsOwner<jsConsumerInfo> info(made);
   if (status == NATS_OK && made != nullptr) {
     census.queued_in_pool = made->NumPending;
@@ -164,7 +207,7 @@ void NatsQueues::note_task_number(std::uint64_t sequence) noexcept {
   }
 }
 
-void NatsQueues::withdraw(const std::string& client) const noexcept {
+void NatsQueues::withdraw(const std::string& client, const std::string& consumer) const noexcept {
   const auto purge = [&](const std::string& stream, const std::string& filter) {
     link_.publish("$JS.API.STREAM.PURGE." + stream, fmt::format("{{\"filter\":\"{}\"}}", filter));
   };
@@ -172,8 +215,7 @@ void NatsQueues::withdraw(const std::string& client) const noexcept {
     purge(names_.tasks_stream(), names_.task("*", client));
     purge(names_.results_stream(), names_.result(client));
     purge(names_.pieces_stream(), names_.pieces(client, "*"));
-    link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), names_.client_consumer(client)),
-                  "");
+    link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), consumer), "");
   } catch (const std::exception&) {
     // What is left is dropped by its age.
   }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cluster/engine.hpp"
 #include "cluster/nats_link.hpp"
@@ -30,9 +31,11 @@ class NatsNames {
   std::string result(const std::string& client) const { return prefix_ + ".r." + client; }
   std::string pieces(const std::string& owner, const std::string& number) const;
   std::string piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const;
-  std::string any_consumer() const { return "any_" + build_; }
-  std::string node_consumer(const std::string& node) const { return "node_" + build_ + "_" + node; }
-  std::string client_consumer(const std::string& client) const { return "client_" + client; }
+  /// Consumers. `created`: when their stream was made. Those of two streams have two names, so that a late
+  /// acknowledgement for the older one reaches nobody: to the newer one it would speak of another message.
+  std::string any_consumer(std::int64_t created) const;
+  std::string node_consumer(std::int64_t created, const std::string& node) const;
+  std::string client_consumer(std::int64_t created, const std::string& client) const;
   /// Plain messages, which nobody keeps. `node`: "*" for those of every one.
   std::string announcement(const std::string& node) const { return prefix_ + ".n." + node; }
   std::string heartbeat(const std::string& client) const { return prefix_ + ".h." + client; }
@@ -49,18 +52,25 @@ class NatsNames {
 /// Makes the queues and looks into them. Threads: every member may be called from any thread.
 class NatsQueues {
  public:
+  /// The names of the two consumers that an agent asks.
+  struct TaskConsumers {
+    std::string own{};
+    std::string any{};
+  };
+
   NatsQueues(const NatsLink& link, const EngineOptions& options) : link_(link), options_(options), names_(options) {}
 
   const NatsNames& names() const noexcept { return names_; }
-  /// Makes what is missing: the streams, and the consumers of an agent or of a client. Throws EngineError.
-  void ensure_for_node(const std::string& node) TANDEM_EXCLUDES(mutex_);
-  void ensure_for_client(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  /// Makes what is missing: the streams, and the consumers of an agent or of a client, whose names it returns. They
+  /// are other ones if the streams are. Throws EngineError.
+  TaskConsumers ensure_for_node(const std::string& node) TANDEM_EXCLUDES(mutex_);
+  std::string ensure_for_client(const std::string& client) TANDEM_EXCLUDES(mutex_);
   /// Empty if the server does not say.
   std::optional<Census> census(const std::string& client) TANDEM_EXCLUDES(mutex_);
   /// The queue of tasks took a message under this number: it has forgotten something if it ever counts less.
   void note_task_number(std::uint64_t sequence) noexcept;
-  /// Drops what there is of a client that ends. Does not wait.
-  void withdraw(const std::string& client) const noexcept;
+  /// Drops what there is of a client that ends, and its consumer. Does not wait.
+  void withdraw(const std::string& client, const std::string& consumer) const noexcept;
 
  private:
   struct Held {
@@ -68,8 +78,16 @@ class NatsQueues {
     std::uint64_t last = 0;
     std::int64_t created = 0;
   };
-  void ensure_streams() TANDEM_REQUIRES(mutex_);
-  void ensure_stream(const std::string& name, const std::string& subjects, bool queue) TANDEM_REQUIRES(mutex_);
+  // When the streams of tasks and of results were made.
+  struct Made {
+    std::int64_t tasks = 0;
+    std::int64_t results = 0;
+  };
+  Made ensure_streams() TANDEM_REQUIRES(mutex_);
+  std::int64_t ensure_stream(const std::string& name, const std::string& subjects, bool queue) TANDEM_REQUIRES(mutex_);
+  std::int64_t created(const std::string& stream) const TANDEM_REQUIRES(mutex_);
+  void check_still(const std::string& stream, std::int64_t created, const std::vector<std::string>& consumers) const
+      TANDEM_REQUIRES(mutex_);
   void ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,
                        std::chrono::milliseconds ack_wait) TANDEM_REQUIRES(mutex_);
   std::optional<Held> look(const std::string& stream, const std::string& subject) const;

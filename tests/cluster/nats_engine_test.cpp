@@ -184,6 +184,25 @@ TEST_F(NatsEngineTest, WhatStrangersPutIntoTheQueuesIsDropped) {
   EXPECT_TRUE(agent_record_.cancels().empty());
 }
 
+TEST_F(NatsEngineTest, LateAcknowledgementForAnOlderStreamReachesNobody) {
+  start();
+  options_.lease_time = std::chrono::hours(1);
+  const auto client = this->client();
+  const auto agent = this->agent();
+  submit_stored(*client, record_, 1, "task");
+  const TaskLease old = lease_one(*agent);
+  EXPECT_EQ(js_DeleteStream(link_->requests(), "tandem_tasks_default", nullptr, nullptr), NATS_OK);
+  client->ensure();
+  agent->ensure();
+  submit_stored(*client, record_, 2, "another task of the same number");
+  EXPECT_EQ(lease_one(*agent).id.number, 2U);
+  agent->finish(old, bytes_of("result"));
+  EXPECT_TRUE(agent->drain(kPatience));
+  ASSERT_TRUE(record_.wait_results(1));
+  EXPECT_TRUE(agent->lease(1, milliseconds(500)).empty());
+  EXPECT_EQ(client->census()->tasks, 1U) << "the acknowledgement of task 1 has ended task 2";
+}
+
 TEST_F(NatsEngineTest, BothSidesMayEndWithMessagesOnTheirWay) {
   constexpr std::uint64_t kTasks = 300;
   start();
