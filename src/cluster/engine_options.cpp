@@ -99,6 +99,8 @@ std::vector<EngineServer> take_servers(EngineOptions& options) {
     }
     // A password may contain an '@'; a host cannot.
     if (const std::size_t at = one.rfind('@'); at != std::string_view::npos) {
+      // A comma in a password would make its first part a host, which is looked up and stands in texts.
+      if (!servers.empty()) refuse_url("has an '@' behind a comma: a secret with a comma must be given on its own");
       take_credentials(one.substr(0, at), options);
       one.remove_prefix(at + 1);
     }

@@ -23,7 +23,8 @@ struct EngineTls {
 /// none into a log or the text of an error.
 struct EngineOptions {
   /// "nats://host:port", or "tls://host:port", which must be by TLS; several servers of one cluster with commas
-  /// between. "nats://token@host" and "nats://user:password@host" are understood; `token`, `user` and `password` win.
+  /// between. "nats://token@host" and "nats://user:password@host" are understood, before the
+  /// first server; `token`, `user` and `password` win. Nothing is decoded (%40), and a secret in it has no comma.
   std::string url{};
   std::string token{};
   std::string user{};

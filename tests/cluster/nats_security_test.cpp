@@ -103,6 +103,19 @@ TEST(EngineOptionsTest, SecretsOfAUrlBecomeOptionsAndLeaveIt) {
   EXPECT_EQ(given.token, "given");
 }
 
+TEST(EngineOptionsTest, SecretWithACommaIsRefusedAndNotRepeated) {
+  for (const char* url : {"tls://s3cr3t-t0k3n,rest@127.0.0.1", "nats://user:s3cr3t-t0k3n,34@127.0.0.1",
+                          "nats://user@127.0.0.1,s3cr3t-t0k3n@127.0.0.1", "nats://a,nats://s3cr3t-t0k3n@127.0.0.1"}) {
+    EngineOptions options = with_url(url);
+    try {
+      detail::take_servers(options);
+      ADD_FAILURE() << url;
+    } catch (const std::invalid_argument& error) {
+      EXPECT_EQ(std::string(error.what()).find("s3cr3t"), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(EngineOptionsTest, WhatMakesNoSenseIsRefused) {
   for (const char* url :
        {"", "127.0.0.1", "http://127.0.0.1", "nats://", "nats://:4222", "nats://127.0.0.1:0", "nats://127.0.0.1:65536",
