@@ -169,17 +169,18 @@ class EngineAgent {
   virtual ~EngineAgent() = default;
 
   /// Waits at most `wait` for tasks and returns what there is, at most `max`: ask for free slots only: tasks for this
-  /// node and for any. Empty if there were none, the engine is away, or stop() was called.
+  /// node and for any. Empty if there were none, the engine is away, or stop() was called; at
+  /// once (within a second or so) if it is Refused.
   virtual std::vector<TaskLease> lease(std::size_t max, std::chrono::milliseconds wait) = 0;
   /// Makes the lease last one lease time from now: call it every third of that while the task runs. Says nothing: who
   /// is too late runs the task at the same time as another.
   virtual void renew(const TaskLease& lease) = 0;
   /// Hands over the result. The engine stores it, for as long as that takes, and only then ends the lease, which it
-  /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way.
+  /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way, unless it is Refused.
   virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;
   /// The task goes to another agent at once.
   virtual void give_back(const TaskLease& lease) = 0;
-  /// Waits until every result is stored; false after `patience`.
+  /// Waits until every result is stored; false after `patience`, or if it is Refused.
   virtual bool drain(std::chrono::milliseconds patience) = 0;
   /// Tells clients about this node; about once in a second. `node`, `build_id` are filled in.
   virtual void announce(NodeInfo info) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -30,6 +31,8 @@ constexpr milliseconds kRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kPause{250};
 constexpr milliseconds kLook{1000};
+// A task whose pieces cannot be had now, as during an election.
+constexpr milliseconds kPutOff{1000};
 constexpr milliseconds kPiecesPatience{10000};
 // How often a task of a client that is silent is put off before it is dropped.
 constexpr std::uint64_t kLooksAtSilent = 3;
@@ -42,6 +45,10 @@ std::string ack_of(const TaskLease& lease) {
 std::optional<NatsHead> head_of(const TaskLease& lease) {
   const std::size_t space = lease.ticket.find(' ');
   return NatsHead::parse(std::string_view(lease.ticket).substr(std::min(space, lease.ticket.size() - 1) + 1));
+}
+
+std::string put_off(milliseconds delay) {
+  return fmt::format("-NAK {{\"delay\":{}}}", std::chrono::nanoseconds(delay).count());
 }
 
 class NatsAgent final : public EngineAgent {
@@ -76,11 +83,12 @@ class NatsAgent final : public EngineAgent {
   NatsPull::Callbacks pull_callbacks();
   void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
-  std::optional<TaskLease> open(NatsMessage message) TANDEM_EXCLUDES(mutex_);
+  std::optional<TaskLease> open(NatsMessage message, const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
   bool is_silent(const std::string& client) TANDEM_EXCLUDES(mutex_);
   void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
   void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
+  void renew_finishing() TANDEM_EXCLUDES(mutex_);
   void send_again() TANDEM_EXCLUDES(mutex_);
   void miss_queues() {
     ++queues_missed_;
@@ -133,7 +141,7 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
       events_(events),
       link_(options_, servers, "tandem agent " + node, {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
       queues_(link_, options_),
-      pieces_(link_, queues_.names(), publisher_, node_),
+      pieces_(link_, queues_.names(), publisher_, NatsNames::node_owner(node_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       own_(link_, queues_.names().tasks_stream(), pull_callbacks()),
       any_(link_, queues_.names().tasks_stream(), pull_callbacks()),
@@ -180,13 +188,27 @@ bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline
     pull->forget();
   }
   if (queues_made_ != queues_missed_) return false;
+  // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
+  // One after the other, so that not twice as much comes as is wanted: what is sent back counts as a delivery.
   for (std::size_t i = 0; i < pulls.size(); ++i) {
-    if (pulls[i]->stage() == NatsPull::Stage::Idle) {
-      // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
-      const auto left = std::chrono::ceil<milliseconds>(deadline.left(kRequest));
-      if (looked[i] ? left.count() > 0 && !pulls[i]->stand(1, left) : !pulls[i]->probe(max)) return false;
+    const NatsPull::Stage stage = pulls[i]->stage();
+    if (!looked[i] && stage == NatsPull::Stage::Idle) {
+      std::size_t room = 0;
+      {
+        const MutexGuard guard(mutex_);
+        room = max - std::min(max, arrived_.size());
+      }
+      if (room > 0 && !pulls[i]->probe(room)) return false;
+      looked[i] = true;
+      return true;
     }
+    if (stage == NatsPull::Stage::Probing) return true;
+    if (stage == NatsPull::Stage::Paused) return false;
     looked[i] = true;  // What stands at the server would have got what there is.
+  }
+  for (NatsPull* pull : pulls) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline.left(kRequest));
+    if (pull->stage() == NatsPull::Stage::Idle && left.count() > 0 && !pull->stand(1, left)) return false;
   }
   return true;
 }
@@ -203,9 +225,10 @@ void NatsAgent::gather(std::size_t max, const Deadline& deadline) {
       seen = changes_;
       const bool probing =
           connected && (own_.stage() == NatsPull::Stage::Probing || any_.stage() == NatsPull::Stage::Probing);
-      if (stopped_ || arrived_.size() >= max || (!arrived_.empty() && !probing)) return;
+      if (stopped_ || arrived_.size() >= max || link_.state() == EngineState::Refused) return;
       // However short the time: what is there is looked for, unless that cannot be done now.
-      if (deadline.passed() && !probing && (!connected || !asked || (looked[0] && looked[1]))) return;
+      const bool all_looked = !probing && (!connected || !asked || (looked[0] && looked[1]));
+      if (all_looked && (deadline.passed() || !arrived_.empty())) return;
     }
     asked = connected && ask(max, looked, deadline);
     const MutexGuard guard(mutex_);
@@ -226,14 +249,29 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
     wanted_ = 0;
     messages.swap(arrived_);
   }
-  for (NatsMessage& message : messages) {
-    if (std::optional<TaskLease> lease = open(std::move(message))) leases.push_back(std::move(*lease));
+  // Large payloads take their time, in which no lease of all these may end.
+  std::vector<std::string> acks;
+  for (const NatsMessage& message : messages) acks.emplace_back(natsMsg_GetReply(message.get()));
+  Clock::time_point renewed_at = Clock::now();
+  const auto renew_all = [&] {
+    if (Clock::now() - renewed_at < options_.lease_time / 3) return;
+    renewed_at = Clock::now();
+    for (const std::string& ack : acks) {
+      if (!ack.empty()) link_.publish(ack, "+WPI");
+    }
+  };
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (std::optional<TaskLease> lease = open(std::move(messages[i]), renew_all)) {
+      leases.push_back(std::move(*lease));
+    } else {
+      acks[i].clear();
+    }
   }
   return leases;
 }
 
 // The task of a message; empty if there is none, or not now.
-std::optional<TaskLease> NatsAgent::open(NatsMessage message) {
+std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::function<void()>& renew_all) {
   const std::string ack = natsMsg_GetReply(message.get());
   const std::string_view text = header_of(message.get(), NatsHead::kHeader);
   const std::optional<NatsHead> head = NatsHead::parse(text);
@@ -247,9 +285,9 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message) {
   lease.deliveries = deliveries_of(ack);
   if (is_silent(head->id.client)) {
     // Its heartbeat may be behind the task: so not at the first sight.
-    const auto later = std::chrono::nanoseconds(options_.client_silence / kLooksAtSilent).count();
+    const milliseconds later = options_.client_silence / kLooksAtSilent;
     if (lease.deliveries < kLooksAtSilent) {
-      link_.publish(ack, fmt::format("-NAK {{\"delay\":{}}}", later));
+      link_.publish(ack, put_off(later));
       return std::nullopt;
     }
     log_line(LogLevel::Info, "a task of client {} is dropped, which is silent", head->id.client);
@@ -263,10 +301,10 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message) {
     lease.payload.assign(bytes.begin(), bytes.end());
     return lease;
   }
-  const NatsPieces::Got got = pieces_.get(*head->elsewhere, lease.payload, [&] { link_.publish(ack, "+WPI"); });
+  const NatsPieces::Got got = pieces_.get(*head->elsewhere, lease.payload, renew_all);
   if (got == NatsPieces::Got::All) return lease;
   // Without its pieces it is settled by another, or lost, and then missing in the client's census.
-  link_.publish(ack, got == NatsPieces::Got::Gone ? "+ACK" : "-NAK");
+  link_.publish(ack, got == NatsPieces::Got::Gone ? std::string("+ACK") : put_off(kPutOff));
   return std::nullopt;
 }
 
@@ -301,7 +339,7 @@ void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result
   std::uint64_t number = 0;
   {
     const MutexGuard guard(mutex_);
-    while (!finishing_.empty() && !stopped_ &&
+    while (!finishing_.empty() && !stopped_ && link_.state() != EngineState::Refused &&
            (finishing_bytes_ + result.size() > options_.unstored_bytes || finishing_.size() >= options_.unstored_items))
       changed_.wait_for(mutex_, kLook);
     number = next_finishing_++;
@@ -318,7 +356,12 @@ bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& fin
   std::span<const std::byte> payload = finishing->result;
   if (pieces_.too_large(payload.size())) {
     if (link_.state() != EngineState::Connected) return false;
-    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, Deadline::after(kPiecesPatience));
+    // The keeper may be here itself: what it does in time goes on.
+    const auto between = [this] {
+      publisher_.expire();
+      renew_finishing();
+    };
+    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, Deadline::after(kPiecesPatience), between);
     if (!head.elsewhere) return false;
     payload = {};
   }
@@ -357,15 +400,21 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     pieces_.erase(*finishing->head.elsewhere);
 }
 
+void NatsAgent::renew_finishing() {
+  const MutexGuard guard(mutex_);
+  for (auto& [number, finishing] : finishing_) {
+    if (Clock::now() - finishing->renewed_at < options_.lease_time / 3) continue;
+    finishing->renewed_at = Clock::now();
+    link_.publish(finishing->ack, "+WPI");
+  }
+}
+
 void NatsAgent::send_again() {
+  renew_finishing();
   std::vector<std::pair<std::uint64_t, std::shared_ptr<Finishing>>> due;
   {
     const MutexGuard guard(mutex_);
     for (auto& [number, finishing] : finishing_) {
-      if (Clock::now() - finishing->renewed_at >= options_.lease_time / 3) {
-        finishing->renewed_at = Clock::now();
-        link_.publish(finishing->ack, "+WPI");
-      }
       if (finishing->sent || Clock::now() < finishing->again_at) continue;
       finishing->sent = true;
       due.emplace_back(number, finishing);
@@ -379,7 +428,8 @@ void NatsAgent::send_again() {
 bool NatsAgent::drain(milliseconds patience) {
   const Deadline deadline = Deadline::after(patience);
   const MutexGuard guard(mutex_);
-  while (!finishing_.empty() && !deadline.passed()) changed_.wait_for(mutex_, deadline.left(kLook));
+  while (!finishing_.empty() && !deadline.passed() && link_.state() != EngineState::Refused)
+    changed_.wait_for(mutex_, deadline.left(kLook));
   return finishing_.empty();
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include <tandem/detail/deadline.hpp>
 
@@ -44,7 +46,7 @@ class NatsClient final : public EngineClient {
   ~NatsClient() override;
 
   bool submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
-              milliseconds patience) override;
+              milliseconds patience) override TANDEM_EXCLUDES(mutex_);
   void cancel(const ClusterTaskId& id, const std::string& node) override;
   std::optional<Census> census() override { return queues_.census(client_); }
   void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
@@ -70,7 +72,7 @@ class NatsClient final : public EngineClient {
     ensure_wanted_ = true;
     keeper_.wake();
   }
-  milliseconds step(const NatsKeeper::News& news);
+  milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
   void beat() { link_.publish(queues_.names().heartbeat(client_), ""); }
   bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest); }
 
@@ -85,6 +87,8 @@ class NatsClient final : public EngineClient {
   Mutex ensure_mutex_;  // The later name is the one that stays.
   mutable Mutex mutex_;
   std::map<std::string, SeenNode> nodes_ TANDEM_GUARDED_BY(mutex_);
+  // What submit() could not send, to be told by the keeper: not from within a call of the client.
+  std::vector<std::shared_ptr<Submission>> unsent_ TANDEM_GUARDED_BY(mutex_);
   // What has subscriptions is last: it ends before what its callbacks use.
   NatsPieces pieces_;
   NatsPublisher publisher_;
@@ -100,12 +104,17 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
       link_(options_, servers, "tandem client " + client,
             {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
       queues_(link_, options_),
-      pieces_(link_, queues_.names(), publisher_, client_),
+      pieces_(link_, queues_.names(), publisher_, NatsNames::client_owner(client_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       results_(link_, queues_.names().results_stream(),
                {[this](NatsMessage message) { on_result(std::move(message)); },
                 [this](bool gone) {
-                  if (gone || !ask_for_results()) want_ensure();
+                  if (gone || results_.stage() != NatsPull::Stage::Idle) {
+                    if (gone) ensure_wanted_ = true;
+                    keeper_.wake();
+                  } else if (!ask_for_results()) {
+                    want_ensure();
+                  }
                 }}),
       announcements_(link_, queues_.names().announcement("*"), false,
                      [this](NatsMessage message) { on_announcement(std::move(message)); }) {
@@ -152,7 +161,7 @@ bool NatsClient::submit(const ClusterTaskId& id, std::span<const std::byte> payl
   NatsHead head;
   head.id = id;
   if (pieces_.too_large(payload.size())) {
-    head.elsewhere = pieces_.put(payload, for_all, deadline);
+    head.elsewhere = pieces_.put(payload, for_all, deadline, [] {});
     if (!head.elsewhere) return false;
     submission->elsewhere = head.elsewhere;
     payload = {};
@@ -169,7 +178,9 @@ bool NatsClient::submit(const ClusterTaskId& id, std::span<const std::byte> payl
                            deadline)) {
       sent = true;
     } else if (sent) {
-      on_reply(*submission, StoredReply{false, false, 0, "the connection was lost"});
+      const MutexGuard guard(mutex_);
+      unsent_.push_back(submission);
+      keeper_.wake();
     } else {
       if (head.elsewhere) pieces_.erase(*head.elsewhere);
       return false;
@@ -260,6 +271,13 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
     results_.forget();
   }
   publisher_.expire();
+  std::vector<std::shared_ptr<Submission>> unsent;
+  {
+    const MutexGuard guard(mutex_);
+    unsent.swap(unsent_);
+  }
+  for (const auto& submission : unsent)
+    on_reply(*submission, StoredReply{false, false, 0, "it could not be sent in time"});
   if (link_.state() != EngineState::Connected) return kLook;
   if (news.found_again) ensure_wanted_ = true;  // It may be another store.
   const milliseconds rhythm = options_.client_silence / kBeats;
@@ -280,6 +298,7 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
       return kEnsurePause;
     }
   }
+  if (results_.stage() == NatsPull::Stage::Paused) return kEnsurePause;
   if (results_.stage() == NatsPull::Stage::Idle && !ask_for_results()) return kEnsurePause;
   return std::min(kLook, rhythm);
 }

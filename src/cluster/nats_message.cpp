@@ -36,6 +36,13 @@ bool read_name(std::string_view text, std::string& name) {
   return is_engine_name(name);
 }
 
+// NatsNames::client_owner() and node_owner().
+bool read_owner(std::string_view text, std::string& owner) {
+  if (!text.starts_with("c_") && !text.starts_with("n_")) return false;
+  owner = text;
+  return is_engine_name(owner.substr(2));
+}
+
 bool read_id(const std::vector<std::string_view>& words, std::size_t first, ClusterTaskId& id) {
   return words.size() >= first + 3 && read_name(words[first], id.client) && read_number(words[first + 1], id.number) &&
          read_number(words[first + 2], id.attempt);
@@ -79,7 +86,7 @@ std::optional<NatsHead> NatsHead::parse(std::string_view text) {
   if (words.size() == 5) return head;
   PieceList list;
   unsigned shared = 0;
-  if (!read_name(words[5], list.owner) || !read_number(words[6], list.number) || !read_number(words[7], list.pieces) ||
+  if (!read_owner(words[5], list.owner) || !read_number(words[6], list.number) || !read_number(words[7], list.pieces) ||
       !read_number(words[8], list.bytes) || !read_number(words[9], shared) || shared > 1)
     return std::nullopt;
   // A piece is not empty: the count can be trusted no further than the bytes.

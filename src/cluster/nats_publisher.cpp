@@ -14,6 +14,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kAnswerWait{10};
+constexpr std::chrono::milliseconds kBetween{20};
 constexpr std::size_t kMaxPieceBytes = std::size_t{4} << 20;
 // Of one payload at the same time, so that the network and the server's disk both have something to do.
 constexpr unsigned kPiecesUnderWay = 4;
@@ -126,19 +127,26 @@ std::size_t NatsPieces::piece_bytes() const {
   return std::min(kMaxPieceBytes, link_.max_payload_bytes());
 }
 
-std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, bool shared, const Deadline& deadline) {
+std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, bool shared, const Deadline& deadline,
+                                         const std::function<void()>& between) {
   struct Progress {
     Mutex mutex;
     ConditionVariable changed;
     unsigned under_way TANDEM_GUARDED_BY(mutex) = 0;
     bool failed TANDEM_GUARDED_BY(mutex) = false;
     // Waits until at most `most` are under way; false if one has failed. Every message that is sent comes to an end by
-    // expire(), but that may be called by the very thread that waits here.
-    bool wait(unsigned most) TANDEM_EXCLUDES(mutex) {
+    // expire() or lose_all(), but these may be called by the very thread that waits here.
+    bool wait(unsigned most, const NatsLink& link, const std::function<void()>& between) TANDEM_EXCLUDES(mutex) {
       const Deadline deadline = Deadline::after(kAnswerWait);
-      const MutexGuard guard(mutex);
-      while (under_way > most && !deadline.passed()) changed.wait_for(mutex, deadline.left(kAnswerWait));
-      return under_way <= most && !failed;
+      for (;;) {
+        {
+          const MutexGuard guard(mutex);
+          if (under_way > most && !deadline.passed()) changed.wait_for(mutex, deadline.left(kBetween));
+          if (under_way <= most) return !failed;
+        }
+        if (deadline.passed() || link.state() != EngineState::Connected) return false;
+        between();
+      }
     }
     void count(int step, bool bad) TANDEM_EXCLUDES(mutex) {
       const MutexGuard guard(mutex);
@@ -151,14 +159,15 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
   const std::size_t size = piece_bytes();
   PieceList list{owner_, next_++, 0, payload.size(), shared};
   for (std::span<const std::byte> rest = payload; !rest.empty(); rest = rest.subspan(std::min(size, rest.size()))) {
-    if (!progress->wait(kPiecesUnderWay - 1)) break;
+    if (!progress->wait(kPiecesUnderWay - 1, link_, between)) break;
+    between();
     progress->count(1, false);
     const auto done = [progress](const StoredReply& reply) { progress->count(-1, !reply.stored); };
     if (!publisher_.publish(names_.piece(list.owner, list.number, list.pieces++), nullptr, {},
                             rest.first(std::min(size, rest.size())), done, deadline))
       progress->count(-1, true);
   }
-  if (progress->wait(0)) return list;
+  if (progress->wait(0, link_, between)) return list;
   list.shared = false;
   erase(list);
   return std::nullopt;

@@ -72,8 +72,10 @@ class NatsPieces {
 
   /// Whether a payload has to be cut.
   bool too_large(std::size_t bytes) const { return bytes > piece_bytes(); }
-  /// Stores all of it; empty if that does not succeed until the deadline, or some seconds behind it.
-  std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, const Deadline& deadline);
+  /// Stores all of it; empty if that does not succeed until the deadline, or some seconds behind it. `between` is
+  /// called every now and then while it waits.
+  std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, const Deadline& deadline,
+                               const std::function<void()>& between);
   enum class Got {
     All,
     Gone,  ///< It was erased, or lost.

@@ -12,6 +12,8 @@ using std::chrono::nanoseconds;
 
 // How much later than it should an answer may come before the request counts as lost.
 constexpr milliseconds kOverdue{1000};
+// What was refused (too many requests, an election, no such queue) would be refused again at once.
+constexpr milliseconds kPause{250};
 constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
 
 }  // namespace
@@ -65,7 +67,9 @@ bool NatsPull::request(Stage stage, std::size_t messages, milliseconds expires, 
 
 NatsPull::Stage NatsPull::stage() const {
   const MutexGuard guard(mutex_);
-  return stage_ != Stage::Idle && std::chrono::steady_clock::now() >= overdue_at_ ? Stage::Overdue : stage_;
+  const auto now = std::chrono::steady_clock::now();
+  if (stage_ == Stage::Paused) return now >= idle_at_ ? Stage::Idle : Stage::Paused;
+  return stage_ != Stage::Idle && now >= overdue_at_ ? Stage::Overdue : stage_;
 }
 
 void NatsPull::forget() {
@@ -73,20 +77,24 @@ void NatsPull::forget() {
   stage_ = Stage::Idle;
 }
 
-bool NatsPull::ends_request(int status, std::string_view subject) {
+bool NatsPull::ends_request(int status, std::string_view subject, bool refused) {
   const MutexGuard guard(mutex_);
-  if (stage_ == Stage::Idle) return false;
+  if (stage_ == Stage::Idle || stage_ == Stage::Paused) return false;
   // A message has the subject that it was stored under, a status that of the request which it answers.
   if (status == 0 ? --left_ != 0 : subject != fmt::format("{}.{}", inbox_, number_)) return false;
-  stage_ = Stage::Idle;
+  stage_ = refused ? Stage::Paused : Stage::Idle;
+  idle_at_ = std::chrono::steady_clock::now() + kPause;
   return true;
 }
 
 void NatsPull::take(NatsMessage message) {
   const int status = natsMsg_GetReply(message.get()) != nullptr ? 0 : status_of(message.get());
   if (status == 100) return;  // The server is alive.
-  const bool gone = status == 503 || header_of(message.get(), "Description").find("Deleted") != std::string_view::npos;
-  const bool ended = ends_request(status, natsMsg_GetSubject(message.get()));
+  const std::string_view why = header_of(message.get(), "Description");
+  const bool gone = status == 503 || why.find("Deleted") != std::string_view::npos;
+  // Beyond the bytes that were asked for is an ordinary end, though a 409.
+  const bool refused = status == 503 || (status == 409 && why.find("MaxBytes") == std::string_view::npos);
+  const bool ended = ends_request(status, natsMsg_GetSubject(message.get()), refused);
   if (status == 0 && natsMsg_GetReply(message.get()) != nullptr) callbacks_.on_message(std::move(message));
   if (ended) callbacks_.on_end(gone);
 }

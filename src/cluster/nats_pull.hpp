@@ -24,13 +24,14 @@ class NatsPull {
     Idle,
     Probing,   // Asked for what is there.
     Standing,  // Waits at the server for what will come.
+    Paused,    // Refused: idle in a moment.
     Overdue,   // No answer, which is how a server answers if there is no such consumer.
   };
   struct Callbacks {
     /// A message of the consumer; also one that came too late for its request.
     std::function<void(NatsMessage)> on_message;
     /// The request has ended. `gone`: because the consumer was deleted; otherwise all that it asked for has come, or as
-    /// much as there was in the time.
+    /// much as there was in the time, or it was refused, and then the stage is Paused.
     std::function<void(bool gone)> on_end;
   };
 
@@ -53,7 +54,7 @@ class NatsPull {
   bool request(Stage stage, std::size_t messages, std::chrono::milliseconds expires, const std::string& text)
       TANDEM_EXCLUDES(mutex_);
   void take(NatsMessage message) TANDEM_EXCLUDES(mutex_);
-  bool ends_request(int status, std::string_view subject) TANDEM_EXCLUDES(mutex_);
+  bool ends_request(int status, std::string_view subject, bool refused) TANDEM_EXCLUDES(mutex_);
 
   const NatsLink& link_;
   const std::string stream_;
@@ -64,6 +65,7 @@ class NatsPull {
   Stage stage_ TANDEM_GUARDED_BY(mutex_) = Stage::Idle;
   std::uint64_t number_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::size_t left_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::chrono::steady_clock::time_point idle_at_ TANDEM_GUARDED_BY(mutex_){};  // While it is paused.
   std::chrono::steady_clock::time_point overdue_at_ TANDEM_GUARDED_BY(mutex_){};
   NatsSubscription answers_;  // Last: it ends before what its callback uses.
 };

@@ -20,6 +20,8 @@ constexpr std::chrono::minutes kDuplicates{2};
 constexpr milliseconds kResultWait{10000};
 // Leases at the same time, of all agents: set, because the default is far too low for a large pool.
 constexpr std::int64_t kMaxLeases = 1'000'000;
+// Requests at the same time: each idle agent has one, and the server's default is 512.
+constexpr std::int64_t kMaxRequests = 100'000;
 constexpr const char* kAny = "_";
 
 std::int64_t in_ns(nanoseconds time) {
@@ -118,6 +120,7 @@ void NatsQueues::ensure_consumer(const std::string& stream, const std::string& n
   config.AckWait = in_ns(ack_wait);
   config.MaxDeliver = -1;  // Clients count attempts: what the server gives up would be lost in silence.
   config.MaxAckPending = kMaxLeases;
+  config.MaxWaiting = kMaxRequests;
   config.InactiveThreshold = in_ns(options_.max_age);
   jsErrCode code{};
   const natsStatus status = js_AddConsumer(nullptr, link_.requests(), stream.c_str(), &config, nullptr, &code);
@@ -214,7 +217,7 @@ void NatsQueues::withdraw(const std::string& client, const std::string& consumer
   try {
     purge(names_.tasks_stream(), names_.task("*", client));
     purge(names_.results_stream(), names_.result(client));
-    purge(names_.pieces_stream(), names_.pieces(client, "*"));
+    purge(names_.pieces_stream(), names_.pieces(NatsNames::client_owner(client), "*"));
     link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), consumer), "");
   } catch (const std::exception&) {
     // What is left is dropped by its age.

@@ -29,6 +29,9 @@ class NatsNames {
   /// `node`: "_" for any. "*" stands for each one.
   std::string task(const std::string& node, const std::string& client) const;
   std::string result(const std::string& client) const { return prefix_ + ".r." + client; }
+  /// Who stores pieces: a client and a node may have the same name.
+  static std::string client_owner(const std::string& client) { return "c_" + client; }
+  static std::string node_owner(const std::string& node) { return "n_" + node; }
   std::string pieces(const std::string& owner, const std::string& number) const;
   std::string piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const;
   /// Consumers. `created`: when their stream was made. Those of two streams have two names, so that a late

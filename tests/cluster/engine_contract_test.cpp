@@ -126,6 +126,32 @@ TEST_P(EngineContractTest, LeaseGivesNoMoreThanIsAskedFor) {
   EXPECT_TRUE(agent->lease(3, milliseconds(0)).empty());
 }
 
+TEST_P(EngineContractTest, LeaseSendsNothingBack) {
+  const auto client = this->client(record_);
+  EngineOptions patient = options();
+  patient.lease_time = std::chrono::hours(1);
+  const auto agent = connect_agent(GetParam(), patient, "node-a", agent_record_);
+  for (std::uint64_t number = 0; number < 10; ++number) {
+    const bool for_one = number % 2 == 0;
+    submit_stored(*client, record_, number, "task",
+                  for_one ? TaskTarget{TaskTarget::Kind::OneNode, "node-a"} : TaskTarget{});
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(lease_one(*agent).deliveries, 1U);
+}
+
+TEST_P(EngineContractTest, BuildsAndNodesWhoseNamesJoinToTheSameAreDifferent) {
+  EngineOptions first = options();
+  EngineOptions second = options();
+  first.build_id = "a_b";
+  second.build_id = "a";
+  const auto client = connect_client(GetParam(), first, "client-1", record_);
+  const auto agent = connect_agent(GetParam(), first, "c", agent_record_);
+  const auto stranger = connect_agent(GetParam(), second, "b_c", other_record_);
+  submit_stored(*client, record_, 1, "task", {TaskTarget::Kind::OneNode, "c"});
+  EXPECT_TRUE(stranger->lease(1, milliseconds(200)).empty());
+  EXPECT_EQ(lease_one(*agent).id.number, 1U);
+}
+
 TEST_P(EngineContractTest, AgentThatJoinsLaterGetsWhatWaits) {
   const auto client = this->client(record_);
   submit_stored(*client, record_, 1, "early");

@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 #include <nats/nats.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +18,8 @@
 #include "cluster/engine_records.hpp"
 #include "cluster/nats_keeper.hpp"
 #include "cluster/nats_link.hpp"
+#include "cluster/nats_pull.hpp"
+#include "cluster/nats_queues.hpp"
 #include "cluster/nats_server.hpp"
 #include "support/leak_checked_test.hpp"
 
@@ -265,6 +271,159 @@ TEST_F(NatsEngineTest, ServerThatStandsStillHoldsNobody) {
   submit_stored(*client, record_, 1, payload);
   agent = this->agent();
   EXPECT_TRUE(text_of(lease_one(*agent).payload) == payload);
+}
+
+// Where the errors of submitting are told.
+class ThreadRecord : public ClientRecord {
+ public:
+  void on_submit_error(const ClusterTaskId& id, const std::string& why) override {
+    told_by_submitter = told_by_submitter || std::this_thread::get_id() == submitter;
+    ClientRecord::on_submit_error(id, why);
+  }
+  const std::thread::id submitter = std::this_thread::get_id();
+  std::atomic<bool> told_by_submitter{false};
+};
+
+TEST_F(NatsEngineTest, ErrorOfSubmittingIsNotToldFromWithinTheCall) {
+  start();
+  options_.unstored_items = 1;
+  ThreadRecord record;
+  const auto client = connect_client(EngineKind::Nats, options_, "client-1", record);
+  AgentRecord other_record;
+  const auto agent = this->agent();
+  const auto other = connect_agent(EngineKind::Nats, options_, "node-b", other_record);
+  agent->announce({});
+  AgentRecord third_record;
+  const auto third = connect_agent(EngineKind::Nats, options_, "node-c", third_record);
+  other->announce({});
+  third->announce({});
+  ASSERT_TRUE(record.wait([](const ClientRecord::Told& told) { return told.nodes.size() == 3; }));
+  server_->pause();
+  // The message for the first is on its way, that for the second waits for room until the connection is lost after some
+  // nine seconds, and the first with it; that for the third then waits for the connection, and is the last to fail.
+  EXPECT_TRUE(client->submit({"client-1", 1, 1}, {}, {TaskTarget::Kind::AllNodes, {}}, std::chrono::seconds(12)));
+  EXPECT_TRUE(record.wait([](const ClientRecord::Told& told) { return !told.errors.empty(); }));
+  EXPECT_FALSE(record.told_by_submitter);
+  server_->go_on();
+}
+
+TEST_F(NatsEngineTest, MoreAgentsWaitThanAServerTakesUnlessItIsTold) {
+  constexpr int kRequests = 600;
+  start();
+  const auto agent = this->agent();
+  jsStreamInfo* made = nullptr;
+  ASSERT_EQ(js_GetStreamInfo(&made, link_->requests(), "tandem_tasks_default", nullptr, nullptr), NATS_OK);
+  const detail::NatsOwner<jsStreamInfo> info(made);
+  const std::string subject =
+      "$JS.API.CONSUMER.MSG.NEXT.tandem_tasks_default." + detail::NatsNames(options_).any_consumer(made->Created);
+  detail::Mutex mutex;
+  detail::ConditionVariable changed;
+  std::vector<int> statuses;
+  const detail::NatsSubscription answers(*link_, "waits.*", false, [&](const detail::NatsMessage& message) {
+    const detail::MutexGuard guard(mutex);
+    statuses.push_back(detail::status_of(message.get()));
+    changed.notify_all();
+  });
+  for (int i = 0; i < kRequests; ++i)
+    EXPECT_TRUE(link_->publish(subject, fmt::format("waits.{}", i), R"({"batch":1,"expires":3000000000})"));
+  const detail::MutexGuard guard(mutex);
+  while (statuses.size() < kRequests) changed.wait(mutex);
+  // Each has waited for its time.
+  EXPECT_EQ(std::count(statuses.begin(), statuses.end(), 408), kRequests);
+}
+
+TEST_F(NatsEngineTest, RequestThatIsRefusedIsFollowedByAPause) {
+  start();
+  jsStreamConfig stream;
+  jsStreamConfig_Init(&stream);
+  const char* subject = "narrow";
+  stream.Name = "narrow";
+  stream.Subjects = &subject;
+  stream.SubjectsLen = 1;
+  ASSERT_EQ(js_AddStream(nullptr, link_->requests(), &stream, nullptr, nullptr), NATS_OK);
+  jsConsumerConfig consumer;
+  jsConsumerConfig_Init(&consumer);
+  consumer.Durable = "narrow";
+  consumer.AckPolicy = js_AckExplicit;
+  consumer.MaxWaiting = 1;
+  ASSERT_EQ(js_AddConsumer(nullptr, link_->requests(), "narrow", &consumer, nullptr, nullptr), NATS_OK);
+  detail::Mutex mutex;
+  detail::ConditionVariable changed;
+  int ends = 0;
+  const detail::NatsPull::Callbacks nothing{[](const detail::NatsMessage&) {}, [](bool) {}};
+  const detail::NatsPull::Callbacks count{[](const detail::NatsMessage&) {},
+                                          [&](bool) {
+                                            const detail::MutexGuard guard(mutex);
+                                            ++ends;
+                                            changed.notify_all();
+                                          }};
+  detail::NatsPull standing(*link_, "narrow", nothing);
+  detail::NatsPull refused(*link_, "narrow", count);
+  standing.aim("narrow");
+  refused.aim("narrow");
+  const auto asked_at = std::chrono::steady_clock::now();
+  EXPECT_TRUE(standing.stand(1, std::chrono::hours(1)));
+  EXPECT_TRUE(refused.stand(1, std::chrono::hours(1)));
+  {
+    const detail::MutexGuard guard(mutex);
+    while (ends == 0) changed.wait(mutex);
+  }
+  while (refused.stage() == detail::NatsPull::Stage::Paused) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(refused.stage(), detail::NatsPull::Stage::Idle);
+  EXPECT_GE(std::chrono::steady_clock::now() - asked_at, milliseconds(250));
+}
+
+TEST_F(NatsEngineTest, LeasesOfLargePayloadsAreRenewedWhileOthersTravel) {
+  NatsServerSettings settings;
+  settings.max_payload = "64KB";
+  start(settings);
+  options_.lease_time = milliseconds(100);
+  const auto client = this->client();
+  const auto agent = this->agent();
+  const std::string payload(std::size_t{40} << 20, 'p');
+  submit_stored(*client, record_, 1, payload);
+  submit_stored(*client, record_, 2, payload);
+  detail::Mutex mutex;
+  std::vector<std::string> renewed;
+  const detail::NatsSubscription acks(*link_, "$JS.ACK.tandem_tasks_default.>", true,
+                                      [&](const detail::NatsMessage& message) {
+                                        const detail::MutexGuard guard(mutex);
+                                        if (text_of(detail::payload_of(message.get())) == "+WPI")
+                                          renewed.emplace_back(natsMsg_GetSubject(message.get()));
+                                      });
+  EXPECT_EQ(natsConnection_Flush(link_->get()), NATS_OK);
+  EXPECT_EQ(agent->lease(2, kPatience).size(), 2U);
+  const auto turns = [&] {
+    const detail::MutexGuard guard(mutex);
+    int count = 0;
+    for (std::size_t i = 1; i < renewed.size(); ++i) count += renewed[i] != renewed[i - 1] ? 1 : 0;
+    return count;
+  };
+  // One after the other would be one turn.
+  EXPECT_TRUE(census_becomes(*client, [&](const Census&) { return turns() >= 3; }));
+}
+
+TEST_F(NatsEngineTest, NobodyWaitsForAServerThatRefusesThem) {
+  NatsServerSettings settings;
+  settings.token = random_secret();
+  options_.token = settings.token;
+  options_.unstored_items = 1;
+  start(settings);
+  const auto client = this->client();
+  const auto agent = this->agent();
+  submit_stored(*client, record_, 1, "task");
+  submit_stored(*client, record_, 2, "task");
+  const TaskLease first = lease_one(*agent);
+  const TaskLease second = lease_one(*agent);
+  std::thread waits([&] { EXPECT_TRUE(agent->lease(1, std::chrono::hours(1)).empty()); });
+  server_->kill();
+  agent->finish(first, {});
+  server_->set_token(random_secret());
+  server_->start();
+  agent->finish(second, {});  // There is room for one only.
+  waits.join();
+  EXPECT_FALSE(agent->drain(std::chrono::hours(1)));
+  EXPECT_EQ(agent->state(), detail::EngineState::Refused);
 }
 
 TEST_F(NatsEngineTest, WhatIsThrownForAMessageEndsNothing) {

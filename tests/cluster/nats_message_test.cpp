@@ -21,11 +21,11 @@ TEST(NatsMessageTest, HeadComesBackAsItWas) {
   EXPECT_EQ(NatsHead::parse(head.text())->id, head.id);
   EXPECT_FALSE(NatsHead::parse(head.text())->elsewhere);
   head.node = "node-a";
-  head.elsewhere = PieceList{"owner", 7, 10, 41943040, true};
+  head.elsewhere = PieceList{"c_owner", 7, 10, 41943040, true};
   const auto parsed = NatsHead::parse(head.text());
   ASSERT_TRUE(parsed && parsed->elsewhere);
   EXPECT_EQ(parsed->node, "node-a");
-  EXPECT_EQ(parsed->elsewhere->owner, "owner");
+  EXPECT_EQ(parsed->elsewhere->owner, "c_owner");
   EXPECT_EQ(parsed->elsewhere->number, 7U);
   EXPECT_EQ(parsed->elsewhere->pieces, 10U);
   EXPECT_EQ(parsed->elsewhere->bytes, 41943040U);
@@ -35,9 +35,9 @@ TEST(NatsMessageTest, HeadComesBackAsItWas) {
 TEST(NatsMessageTest, WhatIsNoHeadIsNone) {
   for (const char* text :
        {"", "1", "2 client 7 1 _", "1 client 7 1", "1 cl.ient 7 1 _", "1 client x 1 _", "1 client 7 -1 _",
-        "1 client 7 4294967296 _", "1 client 7 1 no*de", "1 client 7 1 _ owner 3 10 41943040", "1 client 7 1 _ ",
-        "1 client 7 1 _ owner 3 10 41943040 2", "1 client 7 1 _ owner 3 0 0 0", "1 client 7 1 _ owner 3 11 10 0",
-        "1 client 7 1 _ > 3 1 10 0", "1  7 1 _", "1 client 7 1 _\n"})
+        "1 client 7 4294967296 _", "1 client 7 1 no*de", "1 client 7 1 _ n_owner 3 10 41943040", "1 client 7 1 _ ",
+        "1 client 7 1 _ n_owner 3 10 41943040 2", "1 client 7 1 _ n_owner 3 0 0 0", "1 client 7 1 _ n_owner 3 11 10 0",
+        "1 client 7 1 _ > 3 1 10 0", "1 client 7 1 _ owner 3 1 10 0", "1  7 1 _", "1 client 7 1 _\n"})
     EXPECT_FALSE(NatsHead::parse(text)) << text;
 }
 

@@ -41,6 +41,8 @@ class NatsServer {
   void start();
   /// By SIGKILL.
   void kill();
+  /// From its next start on.
+  void set_token(const std::string& token) { settings_.token = token; }
   /// SIGSTOP and SIGCONT.
   void pause();
   void go_on();
@@ -57,7 +59,7 @@ class NatsServer {
   void wait_for_port(int watch, const std::filesystem::path& ports);
   bool try_start();
 
-  const NatsServerSettings settings_;
+  NatsServerSettings settings_;
   const TemporaryDirectory directory_;
   const std::string host_;
   std::uint16_t port_ = 0;  // 0: any.
