@@ -31,10 +31,10 @@ inline void comes_back([[maybe_unused]] const void* way) noexcept {
 #endif
 }
 
-/// A pthread mutex that threads hold for as long as they live, as a sign of life: taken and let go of unseen by the
-/// sanitizer. A forked child has the sanitizer's notes of what its parent's thread holds, and when that is dead and the
-/// child looks at its mutex, the sanitizer would stop it for taking what it has.
-class SignOfLife {
+/// Takes and lets go of a pthread mutex that a thread holds for as long as it lives, unseen by the sanitizer. A forked
+/// child has the sanitizer's notes of what its parent's thread holds, and when that is dead and the child looks at its
+/// mutex, the sanitizer would stop it for taking what it has.
+class LivenessMutex {
  public:
   static int try_lock(pthread_mutex_t& mutex) noexcept {
     return call("pthread_mutex_trylock", ::pthread_mutex_trylock, mutex);

@@ -63,12 +63,12 @@ void initialise_liveness(Slot& slot) {
 // Whether the thread that took the slot's mutex for life is gone. Needs the arena's lock, because a slot's mutex is
 // made anew for its next user.
 bool owner_is_gone(Slot& slot) {
-  const int error = SignOfLife::try_lock(slot.liveness);
+  const int error = LivenessMutex::try_lock(slot.liveness);
   if (error == EBUSY) return false;
   // A slot in use whose mutex can be had has lost its owner, now or before. (Left inconsistent, the mutex would look
   // owned from the second try on: glibc's trylock forgets to unlock one that is not recoverable.)
   if (error == EOWNERDEAD) pthread_mutex_consistent(&slot.liveness);
-  SignOfLife::unlock(slot.liveness);
+  LivenessMutex::unlock(slot.liveness);
   return true;
 }
 
@@ -129,7 +129,7 @@ std::uint64_t offset_of(const Arena& arena, const Slot& slot) {
 
 void hold_liveness(Slot& slot) {
   // It is free: others only try it, under the arena's lock, which the caller holds.
-  const int error = SignOfLife::try_lock(slot.liveness);
+  const int error = LivenessMutex::try_lock(slot.liveness);
   TANDEM_CHECK(error == 0, error, 0);
 }
 
@@ -140,7 +140,7 @@ void leave_thread(void*) {
   thread_slot = 0;
   this_owner_cache = 0;
   ArenaChange change(arena);
-  SignOfLife::unlock(slot.liveness);
+  LivenessMutex::unlock(slot.liveness);
   change.set(slot.state, kSlotFree);
   change.commit();
 }
