@@ -102,6 +102,11 @@ TEST_P(SemaphoreOfTheDeadTest, ThoseWhoWaitGetItsUnits) {
   owner.join();
 }
 
+void wait_for_sleeper(const Semaphore& semaphore) {
+  const auto& object = detail::HandleAccess::object(semaphore);
+  while (!static_cast<detail::UnitsState*>(object->data())->load().sleepers()) std::this_thread::yield();
+}
+
 // More processes one after the other than one block of records has: those of the dead are used again.
 TEST(SemaphoreRecordsTest, AreUsedAgain) {
   Semaphore semaphore(2);
@@ -215,15 +220,14 @@ TEST_F(SemaphoreKillTest, WhoGivesBackForTheDeadMayBeKilledAnywhere) {
 
 TEST_F(SemaphoreKillTest, AWakeUpThatDiesWithTheWokenIsMadeGood) {
   Semaphore semaphore(0, UnitsOfTheDead::StayOut);
-  Event begun, done;
+  Event done;
   Process first(tandem::fork, [&] {
-    begun.set();
     // Dies when it is woken for the unit, or finds that a round of its sleep is over.
     testing::die_at_kill_point("semaphore.woken");
     semaphore.acquire();
   });
   first.start();
-  begun.wait();
+  wait_for_sleeper(semaphore);
   Process second(tandem::fork, [&] {
     semaphore.acquire();
     done.set();
@@ -244,8 +248,7 @@ TEST_F(SemaphoreKillTest, WhoReleasesToASleeperMayBeKilledAnywhere) {
   const auto make = [&] {
     semaphore.emplace(0, UnitsOfTheDead::StayOut);
     sleeper.emplace([semaphore = *semaphore]() mutable { EXPECT_TRUE(semaphore.acquire_for(kSoon)); });
-    const auto& object = detail::HandleAccess::object(*semaphore);
-    while (!static_cast<detail::UnitsState*>(object->data())->load().sleepers()) std::this_thread::yield();
+    wait_for_sleeper(*semaphore);
   };
   make();
   const auto points = testing::for_each_kill_point([&] { semaphore->release(); },

@@ -399,30 +399,34 @@ bool ExecutorCore::run_here(Task& task) noexcept {
   return true;
 }
 
-std::vector<TaskPtr> ExecutorCore::all_queued() {
-  std::vector<TaskPtr> all;
-  all.reserve(queue_.size());
+std::vector<TaskPtr> ExecutorCore::claim_queued() {
+  std::vector<TaskPtr> claimed;
+  claimed.reserve(queue_.size());
   for (Task* task = queue_.first(); task != nullptr; task = TaskQueue::after(*task)) {
+    if (!task->state().claim_pending()) continue;  // Somebody cancels it at this moment.
     task->state().add_reference();
-    all.emplace_back(task);
+    claimed.emplace_back(task);
   }
-  return all;
+  return claimed;
 }
 
 std::size_t ExecutorCore::close(Backlog backlog) {
   check_process();
-  std::vector<TaskPtr> queued;
+  std::vector<TaskPtr> claimed;
   {
     MutexGuard guard(mutex_);
     open_.store(false, std::memory_order_seq_cst);
     take_in();
-    if (backlog == Backlog::Cancel) queued = all_queued();
+    if (backlog == Backlog::Cancel) claimed = claim_queued();
   }
-  std::size_t cancelled = 0;
-  for (const TaskPtr& task : queued) cancelled += task->state().cancel() ? 1 : 0;
+  for (const TaskPtr& task : claimed) {
+    withdraw(*task);
+    task->forget();
+    task->state().settle(FutureState::Outcome::Cancelled);
+  }
   wake_all();
   place_->closed();
-  return cancelled;
+  return claimed.size();
 }
 
 ShutdownReport ExecutorCore::shutdown(Backlog backlog, const Deadline& deadline) {
@@ -448,7 +452,7 @@ void ExecutorCore::broke(std::exception_ptr reason) noexcept {
 }
 
 void ExecutorCore::broke(const std::string& text) noexcept {
-  std::vector<TaskPtr> queued;
+  std::vector<TaskPtr> claimed;
   bool first = false;
   {
     MutexGuard guard(mutex_);
@@ -456,14 +460,13 @@ void ExecutorCore::broke(const std::string& text) noexcept {
     if (first) broken_ = std::make_exception_ptr(BrokenExecutor(text));
     open_.store(false, std::memory_order_seq_cst);
     take_in();
-    queued = all_queued();
+    claimed = claim_queued();
   }
   if (first) log_line(LogLevel::Error, "{}", text);
-  for (const TaskPtr& task : queued) {
-    if (!task->state().claim_pending()) continue;
+  for (const TaskPtr& task : claimed) {
     {
       MutexGuard guard(mutex_);
-      if (remove(*task)) task->state().drop_reference();  // Not the last: `queued` has another.
+      if (remove(*task)) task->state().drop_reference();  // Not the last: `claimed` has another.
     }
     task->forget();
     task->state().write_error(std::make_exception_ptr(BrokenExecutor(text)));

@@ -122,7 +122,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
   void wake_submitter() noexcept;
   /// For a worker that was woken and has its task: whether to wake another one.
   bool pass_on() TANDEM_REQUIRES(mutex_);
-  std::vector<TaskPtr> all_queued() TANDEM_REQUIRES(mutex_);
+  /// Claims all that are queued, so that from here on no worker begins one, and has a reference to each: the caller
+  /// settles them without the mutex. They stay queued until remove().
+  std::vector<TaskPtr> claim_queued() TANDEM_REQUIRES(mutex_);
   /// Moves what is in the inbox to the queue.
   void take_in() TANDEM_REQUIRES(mutex_);
   /// Wakes a worker, if one sleeps that nobody has woken yet.

@@ -52,7 +52,7 @@ Watchdog::Watchdog(std::chrono::seconds limit) {
     throw std::runtime_error("cannot make the watchdog's timer");
   timer_ = timer;
   itimerspec when{};
-  when.it_value.tv_sec = limit.count() * (kSanitized ? 9 : 3);
+  when.it_value.tv_sec = limit.count() * (kSanitized ? 5 : 3);
   ::timer_settime(timer, 0, &when, nullptr);
 }
 

@@ -12,7 +12,7 @@ namespace tandem::testing {
 ///
 /// It is a timer of the kernel with a signal, neither a thread nor a process: a test that counts those, or forks, is
 /// not disturbed. `limit` is what the test takes at most on a quiet machine: three times that is given for a busy one,
-/// nine times with a sanitizer, which makes programs slow.
+/// five times with a sanitizer, which makes programs slow.
 class Watchdog {
  public:
   explicit Watchdog(std::chrono::seconds limit);
