@@ -162,14 +162,14 @@ TEST_F(EventSignalTest, KilledWaitersAndSettersHoldNobodyUp) {
     });
     EXPECT_EQ(testing::exit_code_of(pid), -SIGKILL);
     event.set();
-    EXPECT_TRUE(event.wait_for(10s));
+    EXPECT_TRUE(event.wait_for(60s));
     event.clear();
   }
   // Somebody sleeps for the one that is killed.
   std::optional<std::thread> sleeper;
   const auto fall_asleep = [&] {
     event.clear();
-    sleeper.emplace([event]() mutable { EXPECT_TRUE(event.wait_for(10s)); });
+    sleeper.emplace([event]() mutable { EXPECT_TRUE(event.wait_for(60s)); });
     const detail::EventState& state = detail::event_state_of(detail::HandleAccess::object(event));
     while ((state.load() & detail::EventState::kSleepers) == 0) std::this_thread::yield();
   };

@@ -57,6 +57,12 @@ TYPED_TEST(ExecutorShutdownTest, DestructorRunsWhatWasSubmitted) {
 // POL-25
 TYPED_TEST(ExecutorShutdownTest, DroppingABusyExecutorIsReported) {
   CaughtLog log(LogLevel::Info);
+  // Whatever process of this machine is killed meanwhile, any other may tell of what it left behind.
+  const auto lines = [&log] {
+    std::vector<std::string> about_executors = log.lines();
+    std::erase_if(about_executors, [](const std::string& line) { return line.starts_with("shared memory "); });
+    return about_executors;
+  };
   Event begun, go;
   std::jthread letting_go;
   {
@@ -67,7 +73,7 @@ TYPED_TEST(ExecutorShutdownTest, DroppingABusyExecutorIsReported) {
     go.set();
     executor.submit(tasks::nothing).get();
   }
-  EXPECT_THAT(log.lines(), IsEmpty());
+  EXPECT_THAT(lines(), IsEmpty());
   {
     auto executor = this->make(1);
     begun.clear();
@@ -76,11 +82,11 @@ TYPED_TEST(ExecutorShutdownTest, DroppingABusyExecutorIsReported) {
     begun.wait();
     executor.submit(tasks::nothing).add_done_callback([](const Future<void>&) {});
     letting_go = std::jthread([&] {
-      while (log.lines().empty()) std::this_thread::yield();
+      while (lines().empty()) std::this_thread::yield();
       go.set();
     });
   }
-  EXPECT_THAT(log.lines(), ElementsAre(HasSubstr("destroyed with 1 tasks waiting and 1 running")));
+  EXPECT_THAT(lines(), ElementsAre(HasSubstr("destroyed with 1 tasks waiting and 1 running")));
 }
 
 // SHD-11, SHD-18: close() does not wait, and the work is done all the same.

@@ -289,6 +289,26 @@ TEST_F(ExecutorThreadTest, StoppedTaskIsNotKeptUntilItsDeadline) {
   core->shutdown(Backlog::Run, detail::Deadline::never());
 }
 
+// However late it is added: nobody else finds the future done before the callback has run, or else it runs at once.
+TEST_F(ExecutorThreadTest, CallbackThatIsAddedWhileTheResultIsBroughtRunsBeforeAnybodyWaitingGoesOn) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "needs a build with kill points";
+  ThreadExecutor executor(1);
+  std::latch go(1);
+  const Future<int> future = executor.submit([&go] {
+    go.wait();
+    return 5;
+  });
+  std::atomic<bool> added{false}, was_done{true};
+  AtKillPoints add([&](std::string_view name) {
+    if (name != "future.settle" || added.exchange(true)) return;
+    future.add_done_callback([&](const Future<int>&) { std::thread([&] { was_done = future.done(); }).join(); });
+  });
+  go.count_down();
+  EXPECT_EQ(future.get(), 5);
+  EXPECT_FALSE(was_done);
+  executor.shutdown();
+}
+
 TEST_F(ExecutorThreadTest, LongestDeadlineIsNone) {
   ThreadExecutor executor(1);
   EXPECT_EQ(executor.submit({.deadline = std::chrono::nanoseconds::max()}, [] { return 1; }).get(), 1);

@@ -65,7 +65,7 @@ TEST_F(JournalTest, WhatWasReadBeforeAnEarlyEndIsNotRunAgain) {
   const int before = taken_calls();
   EXPECT_GE(before, 40);
   EXPECT_EQ(executor.map(journal(), twice, numbers(100)).to_vector(), doubled(100));
-  EXPECT_LE(taken_calls(), 60);
+  EXPECT_LE(taken_calls(), 60 + 2) << "what was running when the first one ended is run again";
 }
 
 TEST_F(JournalTest, MissingItemsAmongRecordedOnesAreRun) {

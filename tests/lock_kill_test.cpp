@@ -37,7 +37,7 @@ using namespace std::chrono_literals;
 using testing::for_each_kill_point;
 using testing::Where;
 
-constexpr auto kSoon = 10s;  // Far longer than a death needs to be noticed.
+constexpr auto kSoon = 60s;  // Far longer than a death needs to be noticed.
 
 template <class L>
 void take_and_wait(L lock, int times, Event taken) {

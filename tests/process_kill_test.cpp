@@ -52,7 +52,7 @@ class Strays {
       if (before_.contains(pid) || std::ranges::find(ready, pid) != ready.end()) continue;
       try {
         const detail::Fd stray = detail::open_pidfd(pid);
-        if (!ends_within(stray, std::chrono::seconds(10))) stay.insert(pid);
+        if (!ends_within(stray, std::chrono::seconds(60))) stay.insert(pid);
       } catch (const std::system_error&) {
         // It is gone.
       }
@@ -205,7 +205,7 @@ TEST_P(ForkServerKillTest, AServerKilledAtAnyPointIsReplaced) {
       const detail::Fd server = detail::open_pidfd(server_pid().value());
       ::unsetenv(kVariable);
       expect_all_well(queue);
-      if (!ends_within(server, std::chrono::seconds(10))) return 1;
+      if (!ends_within(server, std::chrono::seconds(60))) return 1;
       expect_all_well(queue);
       return HasFailure() ? 2 : 0;
     });
@@ -271,7 +271,7 @@ TEST(ProcessForkedDuringAStartTest, DoesNotKeepItFromLearningThatTheServerDied) 
     ::kill(server, SIGKILL);
   };
   EXPECT_EQ(exitcode_of(Where::ForkServer, bodies::do_nothing), 0);
-  EXPECT_TRUE(ends_within(server_end, std::chrono::seconds(0)));
+  EXPECT_TRUE(ends_within(server_end, std::chrono::seconds(60)));
   ::kill(stays, SIGKILL);
   EXPECT_EQ(::waitpid(stays, nullptr, 0), stays);
 }

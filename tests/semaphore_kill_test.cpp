@@ -29,7 +29,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Where;
 
-constexpr auto kSoon = 10s;
+constexpr auto kSoon = 60s;
 
 class SemaphoreOfTheDeadTest : public testing::ProcessesTest {};
 TANDEM_TEST_IN_PROCESSES(SemaphoreOfTheDeadTest);

@@ -264,7 +264,7 @@ TEST_F(SharedMemoryStrangerTest, WhenTheFirstProcessIsKilledTheNamesOfItsFamilyG
     EXPECT_TRUE(memory_exists(name_));
     EXPECT_TRUE(memory_exists(name_ + "-child"));
     first.kill();
-    EXPECT_TRUE(ends_within(server, std::chrono::seconds(20)));
+    EXPECT_TRUE(ends_within(server, std::chrono::seconds(60)));
     EXPECT_FALSE(memory_exists(name_));
     EXPECT_FALSE(memory_exists(name_ + "-child"));
   });
@@ -279,7 +279,7 @@ TEST_F(SharedMemoryStrangerTest, AServerThatWasStoppedGoesTooWhenTheFirstProcess
   ASSERT_EQ(::kill(children[0], SIGSTOP), 0);
   while (state_of(children[0]) != "T") std::this_thread::yield();
   first.kill();
-  EXPECT_TRUE(ends_within(server, std::chrono::seconds(20)));
+  EXPECT_TRUE(ends_within(server, std::chrono::seconds(60)));
   EXPECT_FALSE(can_attach(name_));
 }
 

@@ -85,11 +85,22 @@ bool FutureState::unstart() noexcept {
 
 void FutureState::settle(Outcome outcome) noexcept {
   outcome_ = outcome;
-  if ((word_.load(std::memory_order_acquire) & kContinuations) != 0) run_continuations(true);
-  const std::uint32_t before = word_.exchange(kDone, std::memory_order_acq_rel);
-  TANDEM_CHECK((before & kPhaseMask) == kSettling, before, outcome);
-  if ((before & kSleepers) != 0) futex_wake(word_, INT_MAX);
-  if ((before & kContinuations) != 0) run_continuations(false);
+  bool had_continuations = false;
+  std::uint32_t word = word_.load(std::memory_order_acquire);
+  do {
+    // The flag is put down first, so that one that is added from here on shows it again, and runs before the waiters
+    // too.
+    while ((word & kContinuations) != 0) {
+      had_continuations = true;
+      word_.fetch_and(~kContinuations, std::memory_order_acq_rel);
+      run_continuations(true);
+      word = word_.load(std::memory_order_acquire);
+    }
+    TANDEM_KILL_POINT("future.settle");
+  } while (!word_.compare_exchange_strong(word, kDone, std::memory_order_acq_rel, std::memory_order_acquire));
+  TANDEM_CHECK((word & kPhaseMask) == kSettling, word, outcome);
+  if ((word & kSleepers) != 0) futex_wake(word_, INT_MAX);
+  if (had_continuations) run_continuations(false);
 }
 
 void FutureState::run_continuations(bool before_waiters) noexcept {
@@ -117,8 +128,8 @@ void FutureState::add(std::unique_ptr<Continuation> continuation) noexcept {
     Continuation** end = &first_;
     while (*end != nullptr) end = &(*end)->next_;
     *end = continuation.release();
-    // SYNC(continuations): settle() puts kDone with an exchange that shows it this flag, or this sees kDone here. One
-    // of the two takes the continuation out of the list, under the mutex, and runs it.
+    // SYNC(continuations): settle() puts kDone only where this flag is not, or this sees kDone here. One of the two
+    // takes the continuation out of the list, under the mutex, and runs it.
     if ((word_.fetch_or(kContinuations, std::memory_order_acq_rel) & kPhaseMask) != kDone) return;
   }
   if (continuation == nullptr) continuation = remove(added);

@@ -32,6 +32,9 @@
 namespace tandem::detail {
 namespace {
 
+// How long a family whose first process is gone is waited for: far longer than it takes, even on a busy machine.
+constexpr std::chrono::seconds kLongestEnd{5};
+
 class ForkServer {
  public:
   explicit ForkServer(Fd socket) : socket_(std::move(socket)) {}
@@ -98,9 +101,9 @@ class ForkServer {
 
   // The client is gone, by SIGKILL perhaps, and with it the children, whose lifeline it held. What they had given names
   // to is removed by this process, which is the last one. It waits for them to be dead, since a process that lives
-  // keeps its names, but not for long: all of the family is to be gone within a second.
+  // keeps its names: the kernel has killed them all, but on a busy machine it takes them a while to get to their end.
   [[noreturn]] void clear_up() {
-    const Deadline limit = Deadline::after(std::chrono::milliseconds(400));
+    const Deadline limit = Deadline::after(kLongestEnd);
     TANDEM_KILL_POINT("process.server.alone");
     if (client_) await(client_.get(), limit);
     pid_t pid = 0;
@@ -116,7 +119,7 @@ class ForkServer {
   // Whether there is something to read before the time is over.
   static bool await(int fd, Deadline limit) {
     pollfd event{fd, POLLIN, 0};
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(limit.left(std::chrono::seconds(1)));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(limit.left(kLongestEnd));
     return retry_on_signal([&] { return ::poll(&event, 1, static_cast<int>(left.count())); }) == 1;
   }
 

@@ -46,7 +46,7 @@ std::vector<std::string> for_each_kill_point(const std::function<void()>& body,
 
 /// How long a body of it waits for what does not come: time to fall asleep in on a busy machine too, for one that comes
 /// too late for that passes fewer points.
-inline constexpr std::chrono::milliseconds kInVain{20};
+inline constexpr std::chrono::milliseconds kInVain{80};
 
 /// For `after`: whether the child that was killed had come to the point `name`, or died there. What earlier ones had
 /// come to says nothing about it, for runs differ.

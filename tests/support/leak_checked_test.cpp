@@ -11,7 +11,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPatience = std::chrono::seconds(kSanitized ? 20 : 5);
+// How long a machine may be busy with something else. What comes sooner ends the wait.
+constexpr milliseconds kPatience = std::chrono::seconds(60);
 
 // The server, and the child that it keeps ready and makes when it has nothing else to do.
 void start_services() {
