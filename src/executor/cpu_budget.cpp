@@ -95,7 +95,10 @@ void CpuToken::acquire() {
     futex_wait(state().bell, ticket, Deadline::never());
     // If a round goes by in which nobody gives up a place, who has one and sleeps in something that is not Tandem's may
     // be waiting for just this worker.
-    if (std::chrono::steady_clock::now() - begun > kLongestSleep / 2 && a_holder_sleeps()) return;
+    if (std::chrono::steady_clock::now() - begun > kLongestSleep / 2 && a_holder_sleeps()) {
+      state().exceeded.fetch_add(1);
+      return;
+    }
   }
 }
 

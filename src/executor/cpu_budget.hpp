@@ -27,6 +27,7 @@ struct CpuBudgetState {
   // `waiting`. All of it is sequentially consistent, so one of the two sees the other.
   std::atomic<std::uint32_t> waiting;
   std::atomic<std::uint32_t> bell;
+  std::atomic<std::uint32_t> exceeded;  // How often somebody ran without a place; see a_holder_sleeps(). For tests.
   std::array<Place, kMostPlaces> all;
 
   // An object's body is aligned to less: so it is larger, and this lies somewhere in it, in each process at the same
