@@ -39,7 +39,7 @@ class ArenaFirstUseTest : public ::testing::Test {
     ::waitpid(pid, &status, 0);
     return status;
   }
-  testing::Watchdog watchdog_{60s};
+  testing::Watchdog watchdog_{180s};
 };
 
 bool queue_works() {

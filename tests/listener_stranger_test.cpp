@@ -31,7 +31,8 @@ using testing::LeakCheckedTest;
 using Text = std::string;
 using Role = Handshake::Role;
 
-const SocketOptions kSecret{.key = "secret"};
+// Long: on a busy machine a handshake may take seconds.
+const SocketOptions kSecret{.key = "secret", .handshake_timeout = 60s};
 
 Text fresh_name() {
   static int number = 0;
@@ -59,8 +60,10 @@ class StrangerTest : public LeakCheckedTest {
 TEST_F(StrangerTest, WhoHasAnotherKeyIsTurnedAwayAndOthersAreServed) {
   Listener listener(fresh_name(), kSecret);
   std::thread clients([&] {
-    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = "wrong"})), AuthenticationError);
-    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = ""})), AuthenticationError);
+    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = "wrong", .handshake_timeout = 60s})),
+                 AuthenticationError);
+    EXPECT_THROW(static_cast<void>(Client(listener.address(), {.key = "", .handshake_timeout = 60s})),
+                 AuthenticationError);
     Connection without = Client(listener.address());
     EXPECT_THROW(static_cast<void>(without.recv<int>()), AuthenticationError);
     Client(listener.address(), kSecret).send(7);
@@ -73,8 +76,8 @@ TEST_F(StrangerTest, WhoHasAnotherKeyIsTurnedAwayAndOthersAreServed) {
 // PIP-13
 TEST_F(StrangerTest, AnEmptyKeyWorksIfBothSidesUseIt) {
   for (const Text& address : {fresh_name(), Text("tcp:127.0.0.1:0")}) {
-    Listener listener(address, {.key = ""});
-    std::thread client([&] { Client(listener.address(), {.key = ""}).send(7); });
+    Listener listener(address, {.key = "", .handshake_timeout = 60s});
+    std::thread client([&] { Client(listener.address(), {.key = "", .handshake_timeout = 60s}).send(7); });
     EXPECT_EQ(listener.accept().recv<int>(), 7);
     client.join();
   }

@@ -31,7 +31,8 @@ using testing::Worker;
 
 using Text = std::string;
 
-const SocketOptions kSecret{.key = "secret"};
+// Long: on a busy machine a handshake may take seconds.
+const SocketOptions kSecret{.key = "secret", .handshake_timeout = 60s};
 
 Text fresh_path() {
   static int number = 0;
