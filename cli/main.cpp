@@ -65,6 +65,8 @@ int fail(Interruption& interruption, int code, const std::string& text) {
 
 int main(int argc, char** argv) {
   tandem::init();
+  // Who started the tool may ignore this one, as some servers do: then nobody is told how a child ended.
+  std::signal(SIGCHLD, SIG_DFL);
   prepare_output();
   // Never destroyed: its thread waits for signals until the very end.
   auto& interruption = *new Interruption;

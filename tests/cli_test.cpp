@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <tandem/version.hpp>
 
@@ -142,6 +143,13 @@ TEST_F(CliTest, EndsWithThreeWhenResultsDiffer) {
   EXPECT_THAT(run.out, HasSubstr("\"agree\": false"));
   EXPECT_TRUE(is_one_line(run.err)) << run.err;
   EXPECT_THAT(run.err, HasSubstr("the results differ: processes gave"));
+}
+
+// Some servers start programs so: nobody would be told how a child ended.
+TEST_F(CliTest, MayBeStartedWithSigchldIgnored) {
+  const std::string command = "trap '' CHLD; exec '" + built_file("cli/tandem") +
+                              "' compare wait --ms 1 --count 2 --runs 1 --where serial,processes >/dev/null";
+  EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
 TEST_F(CliTest, SaysThatItsOutputFailed) {
