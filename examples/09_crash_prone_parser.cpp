@@ -25,7 +25,7 @@ int count_tags(const std::string& page) {
 int main() {
   tandem::init();
   tandem::ProcessExecutor parsers({.workers = 2, .name_prefix = "parser"});
-  const tandem::TaskOptions limits{.deadline = 500ms, .memory_limit_bytes = 256 << 20};
+  const tandem::TaskOptions limits{.deadline = 5s, .memory_limit_bytes = 256 << 20};
   const std::vector<std::string> pages = {"<a><b>", "<!>", "<i>", "<&>", "<#>", "<p><p><p>"};
   std::vector<tandem::Future<int>> counts;
   for (const std::string& page : pages) counts.push_back(parsers.submit(limits, count_tags, page));

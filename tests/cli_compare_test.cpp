@@ -16,6 +16,7 @@
 namespace tandem::testing {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
@@ -246,7 +247,9 @@ TEST_F(CliCompareTest, WaitsTakeTheirTime) {
   EXPECT_EQ(result_of(found), "5 waits of 20 ms");
   EXPECT_GE(found.at("rows").at(0).at("wall_s").at("min"), 0.1);
   for (const Json& row : found.at("rows")) EXPECT_GE(row.at("wall_s").at("min"), 0.06) << row;
-  EXPECT_THAT(found.at("advice").at("reasons").at(0).get<std::string>(), HasSubstr("waits overlap"));
+  // Unless it came too late out of the waits, because others had the cores, for most of its time.
+  EXPECT_THAT(found.at("advice").at("reasons").at(0).get<std::string>(),
+              AnyOf(HasSubstr("waits overlap"), HasSubstr("other programs had the cores")));
 }
 
 TEST_F(CliCompareTest, PluginRunsInEveryPlace) {

@@ -167,7 +167,7 @@ TEST_F(SyncReferenceTest, UnitsThatAnotherReleasedComeBackTwice) {
   p.start();
   arrived.release();
   p.join();
-  EXPECT_TRUE(arrived.acquire_for(10s));  // A signal that nobody gave: the dead process's unit has come back.
+  EXPECT_TRUE(arrived.acquire_for(60s));  // A signal that nobody gave: the dead process's unit has come back.
 }
 
 TEST_F(SyncReferenceTest, SignalsHaveNoOwner) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -135,9 +136,11 @@ TEST_P(ValuePlaceTest, AReaderNeverSeesATornValue) {
   second.start();
   int changes = 0;
   std::uint64_t last = 0;
-  while (changes < 200) {
+  while (changes < (testing::kSanitized ? 50 : 200)) {
     const Wide seen = value;
     ASSERT_TRUE(seen.whole());
+    // On a busy machine the writers have no core while this has one.
+    if (seen.words[0] == last) std::this_thread::yield();
     changes += seen.words[0] != last;
     last = seen.words[0];
   }

@@ -152,7 +152,7 @@ void expect_whole(const char* what, const Guarded& guarded) {
 template <class AnySemaphore>
 void expect_units(AnySemaphore& semaphore, std::size_t units) {
   // Those of the dead come back when somebody wants them.
-  for (std::size_t n = 0; n < units; ++n) EXPECT_TRUE(semaphore.acquire_for(10s)) << n << " of " << units;
+  for (std::size_t n = 0; n < units; ++n) EXPECT_TRUE(semaphore.acquire_for(60s)) << n << " of " << units;
   EXPECT_FALSE(semaphore.try_acquire()) << "a unit was invented";
   semaphore.release(units);
   EXPECT_EQ(semaphore.value(), units);
@@ -193,10 +193,10 @@ void expect_all_exact(Ledger& ledger, Shared& shared, const Kills& kills) {
   }
   while (last.receive()) {
   }
-  EXPECT_TRUE(shared.numbers.join_for(10s)) << "an item counts as not done";
-  EXPECT_TRUE(shared.lifo.join_for(10s)) << "an item of the LifoQueue counts as not done";
-  EXPECT_TRUE(shared.priority.join_for(10s)) << "an item of the PriorityQueue counts as not done";
-  EXPECT_TRUE(shared.parcels.join_for(10s)) << "a parcel counts as not done";
+  EXPECT_TRUE(shared.numbers.join_for(60s)) << "an item counts as not done";
+  EXPECT_TRUE(shared.lifo.join_for(60s)) << "an item of the LifoQueue counts as not done";
+  EXPECT_TRUE(shared.priority.join_for(60s)) << "an item of the PriorityQueue counts as not done";
+  EXPECT_TRUE(shared.parcels.join_for(60s)) << "a parcel counts as not done";
   expect_exact("Queue of numbers", ledger.numbers, kills.during(Operation::GetNumber));
   expect_exact("Queue of parcels", ledger.parcels, kills.during(Operation::GetParcel));
   expect_exact("LifoQueue", ledger.lifo, kills.during(Operation::GetLifo));

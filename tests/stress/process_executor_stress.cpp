@@ -38,13 +38,15 @@ std::vector<int> work(int task) {
 class Killer {
  public:
   explicit Killer(ProcessExecutor& executor) : thread_([this, &executor] { run(executor); }) {}
-  ~Killer() {
-    stop_ = true;
-    thread_.join();
-  }
+  ~Killer() { stop(); }
   Killer(const Killer&) = delete;
   Killer& operator=(const Killer&) = delete;
-  int kills() const { return kills_; }
+  /// Gives how many it has killed. Not before its end: the last one may be dead and not counted yet.
+  int stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+    return kills_;
+  }
 
  private:
   void run(ProcessExecutor& executor) {
@@ -58,7 +60,7 @@ class Killer {
     }
   }
   std::atomic<bool> stop_{false};
-  std::atomic<int> kills_{0};
+  int kills_ = 0;
   std::thread thread_;
 };
 
@@ -82,7 +84,7 @@ TEST_F(ProcessExecutorStress, EveryResultComesOnceWhileWorkersAreKilled) {
         const std::vector<int> result = std::move(futures[task]).get();
         ASSERT_EQ(result, std::vector<int>(task % 100 == 0 ? 20'000 : 1, task)) << task;
       }
-      told = killer.kills();
+      told = killer.stop();
     }
     for (const std::atomic<int>& callback : callbacks) EXPECT_EQ(callback, 1);
     const ExecutorCounters counters = executor.counters();
@@ -131,7 +133,7 @@ TEST_F(ProcessExecutorStress, NothingIsBegunTwiceWithoutRetries) {
         ++failed;
       }
     }
-    kills = killer.kills();
+    kills = killer.stop();
   }
   EXPECT_LE(failed, kills);
   // One that was killed between its beginning and its first line has not counted itself.
