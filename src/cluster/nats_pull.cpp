@@ -10,8 +10,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// How much later than it should an answer may come before the request counts as lost.
-constexpr milliseconds kOverdue{1000};
+// How much later than it should an answer may come before the request counts as lost: then the queues are made anew,
+// which a server that is only busy needs least.
+constexpr milliseconds kOverdue{3000};
 // What was refused (too many requests, an election, no such queue) would be refused again at once.
 constexpr milliseconds kPause{250};
 constexpr std::size_t kMaxBytes = std::size_t{16} << 20;

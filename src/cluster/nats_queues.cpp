@@ -8,6 +8,8 @@
 
 #include <tandem/detail/deadline.hpp>
 
+#include "core/log.hpp"
+
 namespace tandem::detail {
 namespace {
 
@@ -22,6 +24,10 @@ constexpr milliseconds kResultWait{10000};
 constexpr std::int64_t kMaxLeases = 1'000'000;
 // Requests at the same time: each idle agent has one, and the server's default is 512.
 constexpr std::int64_t kMaxRequests = 100'000;
+// What takes longer to be answered counts as silence, and after how often a consumer counts as deaf: to make it anew
+// has tasks run twice that are leased.
+constexpr milliseconds kAnswerWait{2000};
+constexpr unsigned kSilentTimes = 3;
 constexpr const char* kAny = "_";
 
 std::int64_t in_ns(nanoseconds time) {
@@ -110,8 +116,38 @@ void NatsQueues::check_still(const std::string& stream, std::int64_t created,
   throw EngineError("the queue " + stream + " was made anew at the same time");
 }
 
+// Up to 2.9.15 a server takes requests for a stream that another connection is just making. A consumer that is made in
+// that moment is deaf for good: it counts what it hands out, and sends nothing (nats-server#4013).
 void NatsQueues::ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,
                                  milliseconds ack_wait) {
+  const std::int64_t created = add_consumer(stream, name, filter, ack_wait);
+  Silence& silence = silent_[name];
+  if (silence.created != created) silence = {created, 0};
+  if (silence.times >= kSilentTimes) {
+    log_line(LogLevel::Warning, "the consumer {} does not answer and is made anew", name);
+    static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), name.c_str(), nullptr, nullptr));
+    silence = {add_consumer(stream, name, filter, ack_wait), 0};
+  }
+  if (!answers(stream, name)) {
+    ++silence.times;
+    throw EngineError("the consumer " + name + " does not answer");
+  }
+  silent_.erase(name);
+}
+
+// By a request that cannot be understood, so that nothing is handed out: it is refused on the way that messages take.
+bool NatsQueues::answers(const std::string& stream, const std::string& consumer) const {
+  natsMsg* made = nullptr;
+  const natsStatus status = natsConnection_RequestString(
+      &made, link_.get(), fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", stream, consumer).c_str(),
+      "{\"batch\":\"none\"}", kAnswerWait.count());
+  const NatsMessage answer(made);
+  if (status != NATS_OK && status != NATS_TIMEOUT) fail("cannot ask the consumer " + consumer, status, jsErrCode{});
+  return status == NATS_OK;
+}
+
+std::int64_t NatsQueues::add_consumer(const std::string& stream, const std::string& name, const std::string& filter,
+                                      milliseconds ack_wait) const {
   jsConsumerConfig config{};
   jsConsumerConfig_Init(&config);
   config.Durable = name.c_str();
@@ -123,8 +159,11 @@ void NatsQueues::ensure_consumer(const std::string& stream, const std::string& n
   config.MaxWaiting = kMaxRequests;
   config.InactiveThreshold = in_ns(options_.max_age);
   jsErrCode code{};
-  const natsStatus status = js_AddConsumer(nullptr, link_.requests(), stream.c_str(), &config, nullptr, &code);
-  if (status != NATS_OK) fail("cannot make the consumer " + name, status, code);
+  jsConsumerInfo* made = nullptr;
+  const natsStatus status = js_AddConsumer(&made, link_.requests(), stream.c_str(), &config, nullptr, &code);
+  const NatsOwner<jsConsumerInfo> info(made);
+  if (status != NATS_OK || made == nullptr) fail("cannot make the consumer " + name, status, code);
+  return made->Created;
 }
 
 NatsQueues::Made NatsQueues::ensure_streams() {

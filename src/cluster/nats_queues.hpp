@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -65,7 +66,8 @@ class NatsQueues {
 
   const NatsNames& names() const noexcept { return names_; }
   /// Makes what is missing: the streams, and the consumers of an agent or of a client, whose names it returns. They
-  /// are other ones if the streams are. Throws EngineError.
+  /// are other ones if the streams are. A consumer that does not answer is made anew when that has been so three times.
+  /// Throws EngineError, also if one does not answer.
   TaskConsumers ensure_for_node(const std::string& node) TANDEM_EXCLUDES(mutex_);
   std::string ensure_for_client(const std::string& client) TANDEM_EXCLUDES(mutex_);
   /// Empty if the server does not say.
@@ -76,6 +78,11 @@ class NatsQueues {
   void withdraw(const std::string& client, const std::string& consumer) const noexcept;
 
  private:
+  // How often in a row a consumer, made when, has not answered.
+  struct Silence {
+    std::int64_t created = 0;
+    unsigned times = 0;
+  };
   struct Held {
     std::uint64_t messages = 0;
     std::uint64_t last = 0;
@@ -93,6 +100,9 @@ class NatsQueues {
       TANDEM_REQUIRES(mutex_);
   void ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,
                        std::chrono::milliseconds ack_wait) TANDEM_REQUIRES(mutex_);
+  std::int64_t add_consumer(const std::string& stream, const std::string& name, const std::string& filter,
+                            std::chrono::milliseconds ack_wait) const TANDEM_REQUIRES(mutex_);
+  bool answers(const std::string& stream, const std::string& consumer) const TANDEM_REQUIRES(mutex_);
   std::optional<Held> look(const std::string& stream, const std::string& subject) const;
 
   const NatsLink& link_;
@@ -101,6 +111,7 @@ class NatsQueues {
   Mutex mutex_;  // One at a time makes queues, and looks.
   std::atomic<std::uint64_t> newest_task_{0};
   std::uint64_t rollbacks_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Silence> silent_ TANDEM_GUARDED_BY(mutex_);  // By the consumer's name.
 };
 
 /// Calls `ensure` until it throws no EngineError any more, at most for about `patience`; then throws the last one.

@@ -10,6 +10,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -207,6 +208,24 @@ TEST_F(NatsEngineTest, LateAcknowledgementForAnOlderStreamReachesNobody) {
   ASSERT_TRUE(record_.wait_results(1));
   EXPECT_TRUE(agent->lease(1, milliseconds(500)).empty());
   EXPECT_EQ(client->census()->tasks, 1U) << "the acknowledgement of task 1 has ended task 2";
+}
+
+// As one is that was made while its stream still was: see NatsQueues.
+TEST_F(NatsEngineTest, ConsumerThatHandsOutNothingIsMadeAnew) {
+  start();
+  const auto client = this->client();
+  const auto agent = this->agent();
+  std::atomic<int> requests{0};
+  const detail::NatsSubscription swallowed(*link_, "swallowed.*", false, [&](detail::NatsMessage message) {
+    if (std::string_view(natsMsg_GetSubject(message.get())).starts_with("swallowed.any_")) ++requests;
+  });
+  const detail::NatsSubscription deleted(*link_, "$JS.EVENT.ADVISORY.CONSUMER.DELETED.tandem_tasks_default.*", false,
+                                         [&](detail::NatsMessage) { server_->set_swallow_requests(false); });
+  ASSERT_EQ(natsConnection_Flush(link_->get()), NATS_OK);
+  server_->set_swallow_requests(true);
+  while (requests == 0) EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
+  submit_stored(*client, record_, 1, "task");
+  EXPECT_EQ(lease_one(*agent).id.number, 1U);
 }
 
 TEST_F(NatsEngineTest, BothSidesMayEndWithMessagesOnTheirWay) {

@@ -85,6 +85,8 @@ void NatsServer::write_configuration() const {
       text += fmt::format(", ca_file: \"{}\", verify: true", settings_.client_ca_file);
     text += " }\n";
   }
+  if (settings_.swallow_requests)
+    text += "mappings { \"$JS.API.CONSUMER.MSG.NEXT.tandem_tasks_default.*\": \"swallowed.$1\" }\n";
   if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     detail::throw_errno("cannot write " + path.string());
 }
@@ -157,6 +159,12 @@ void NatsServer::kill() {
   std::error_code ignored;
   std::filesystem::remove(directory_.path() / fmt::format("nats-server_{}.ports", pid_), ignored);
   pid_ = -1;
+}
+
+void NatsServer::set_swallow_requests(bool swallow) {
+  settings_.swallow_requests = swallow;
+  write_configuration();
+  ::kill(pid_, SIGHUP);
 }
 
 void NatsServer::pause() {

@@ -24,6 +24,8 @@ struct NatsServerSettings {
   std::string client_ca_file{};
   /// As in the server's configuration.
   std::string max_payload = "8MB";
+  /// Requests for messages of consumers of the stream of tasks go to "swallowed.<consumer>" instead.
+  bool swallow_requests = false;
 };
 
 /// A nats-server with JetStream of one test: on a port that the kernel chose, of an address of loopback that no other
@@ -43,6 +45,8 @@ class NatsServer {
   void kill();
   /// From its next start on.
   void set_token(const std::string& token) { settings_.token = token; }
+  /// At once.
+  void set_swallow_requests(bool swallow);
   /// SIGSTOP and SIGCONT.
   void pause();
   void go_on();
