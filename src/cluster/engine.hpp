@@ -157,6 +157,8 @@ class EngineAgentEvents {
   virtual ~EngineAgentEvents() = default;
   /// A client wants the task to stop; most often it is one that this agent does not run.
   virtual void on_cancel(const ClusterTaskId& id) = 0;
+  /// The result that was handed over is stored, and the task's lease has ended.
+  virtual void on_finished(const ClusterTaskId& id) { static_cast<void>(id); }
 };
 
 /// The agent's side. Owner. Its destructor waits for callbacks that run. Results that are not stored by then are
@@ -172,9 +174,11 @@ class EngineAgent {
   /// node and for any. Empty if there were none, the engine is away, or stop() was called; at
   /// once (within a second or so) if it is Refused.
   virtual std::vector<TaskLease> lease(std::size_t max, std::chrono::milliseconds wait) = 0;
-  /// Makes the lease last one lease time from now: call it every third of that while the task runs. Says nothing: who
-  /// is too late runs the task at the same time as another.
-  virtual void renew(const TaskLease& lease) = 0;
+  /// Makes the lease last one lease time from now: call it every third of that while the task runs. False: it is lost,
+  /// because the engine has confirmed no renewal for a lease time (too late, or an outage), so another agent may run
+  /// the task; it stays so, and finish() may still be called. Also false once the task was handed over or given back.
+  /// True is no proof. Does not wait.
+  virtual bool renew(const TaskLease& lease) = 0;
   /// Hands over the result. The engine stores it, for as long as that takes, and only then ends the lease, which it
   /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way, unless it is Refused.
   virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;

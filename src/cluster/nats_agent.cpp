@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <functional>
 #include <map>
 #include <utility>
@@ -58,9 +59,9 @@ class NatsAgent final : public EngineAgent {
   ~NatsAgent() override;
 
   std::vector<TaskLease> lease(std::size_t max, milliseconds wait) override TANDEM_EXCLUDES(mutex_);
-  void renew(const TaskLease& lease) override { link_.publish(ack_of(lease), "+WPI"); }
+  bool renew(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
   void finish(const TaskLease& lease, std::span<const std::byte> result) override TANDEM_EXCLUDES(mutex_);
-  void give_back(const TaskLease& lease) override { link_.publish(ack_of(lease), "-NAK"); }
+  void give_back(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
   bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
   void announce(NodeInfo info) override;
   void stop() override TANDEM_EXCLUDES(mutex_);
@@ -84,6 +85,8 @@ class NatsAgent final : public EngineAgent {
   void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   std::optional<TaskLease> open(NatsMessage message, const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
+  void send_renewal(const std::string& ack) const;
+  void on_renewed(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool is_silent(const std::string& client) TANDEM_EXCLUDES(mutex_);
   void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
@@ -118,6 +121,9 @@ class NatsAgent final : public EngineAgent {
   std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::size_t wanted_ TANDEM_GUARDED_BY(mutex_) = 0;  // What lease() waits for; 0 while nobody is in it.
   std::vector<NatsMessage> arrived_ TANDEM_GUARDED_BY(mutex_);
+  // Leases by where they are kept, and when the last renewal was sent that the server has confirmed. One that is not
+  // here is lost, or over.
+  std::map<std::string, Clock::time_point> held_ TANDEM_GUARDED_BY(mutex_);
   bool stopped_ TANDEM_GUARDED_BY(mutex_) = false;
   std::map<std::uint64_t, std::shared_ptr<Finishing>> finishing_ TANDEM_GUARDED_BY(mutex_);
   std::map<std::string, Clock::time_point> heard_ TANDEM_GUARDED_BY(mutex_);  // Clients.
@@ -127,6 +133,8 @@ class NatsAgent final : public EngineAgent {
   // What has subscriptions is last: it ends before what its callbacks use.
   NatsPieces pieces_;
   NatsPublisher publisher_;
+  const std::string renewals_;
+  NatsSubscription renewed_;
   NatsPull own_;
   NatsPull any_;
   NatsSubscription cancels_;
@@ -143,6 +151,8 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
       queues_(link_, options_),
       pieces_(link_, queues_.names(), publisher_, NatsNames::node_owner(node_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
+      renewals_(link_.make_inbox()),
+      renewed_(link_, renewals_ + ".>", false, [this](NatsMessage message) { on_renewed(message); }),
       own_(link_, queues_.names().tasks_stream(), pull_callbacks()),
       any_(link_, queues_.names().tasks_stream(), pull_callbacks()),
       cancels_(link_, queues_.names().cancel(node_), false, [this](NatsMessage message) { on_cancel(message); }),
@@ -248,6 +258,10 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
     const MutexGuard guard(mutex_);
     wanted_ = 0;
     messages.swap(arrived_);
+    const Clock::time_point now = Clock::now();
+    // Whose owner does not ask any more.
+    std::erase_if(held_, [&](const auto& held) { return now - held.second >= options_.lease_time; });
+    for (const NatsMessage& message : messages) held_[natsMsg_GetReply(message.get())] = now;
   }
   // Large payloads take their time, in which no lease of all these may end.
   std::vector<std::string> acks;
@@ -257,7 +271,7 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
     if (Clock::now() - renewed_at < options_.lease_time / 3) return;
     renewed_at = Clock::now();
     for (const std::string& ack : acks) {
-      if (!ack.empty()) link_.publish(ack, "+WPI");
+      if (!ack.empty()) send_renewal(ack);
     }
   };
   for (std::size_t i = 0; i < messages.size(); ++i) {
@@ -308,6 +322,49 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::functio
   return std::nullopt;
 }
 
+// The server answers to the reply subject when it has renewed the lease; that says which one, and when it was sent.
+void NatsAgent::send_renewal(const std::string& ack) const {
+  link_.publish(ack, fmt::format("{}.{}.{}", renewals_, Clock::now().time_since_epoch().count(), ack), "+WPI");
+}
+
+void NatsAgent::on_renewed(const NatsMessage& message) {
+  std::string_view rest = natsMsg_GetSubject(message.get());
+  rest.remove_prefix(std::min(renewals_.size() + 1, rest.size()));
+  Clock::rep sent = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), sent);
+  if (error != std::errc() || end == rest.data() + rest.size()) return;
+  const Clock::time_point sent_at{Clock::duration(sent)};
+  const MutexGuard guard(mutex_);
+  const auto held = held_.find(std::string(end + 1, rest.data() + rest.size()));
+  // One that was sent too late was confirmed for another agent's lease of the same task.
+  if (held != held_.end() && sent_at > held->second && sent_at - held->second < options_.lease_time)
+    held->second = sent_at;
+}
+
+bool NatsAgent::renew(const TaskLease& lease) {
+  const std::string ack = ack_of(lease);
+  {
+    const MutexGuard guard(mutex_);
+    const auto held = held_.find(ack);
+    if (held == held_.end()) return false;
+    if (Clock::now() - held->second >= options_.lease_time) {
+      held_.erase(held);
+      return false;
+    }
+  }
+  send_renewal(ack);
+  return true;
+}
+
+void NatsAgent::give_back(const TaskLease& lease) {
+  const std::string ack = ack_of(lease);
+  {
+    const MutexGuard guard(mutex_);
+    held_.erase(ack);
+  }
+  link_.publish(ack, "-NAK");
+}
+
 // Whether it was not heard for so long that it would have been.
 bool NatsAgent::is_silent(const std::string& client) {
   const MutexGuard guard(mutex_);
@@ -346,6 +403,7 @@ void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result
     finishing->sent = true;
     finishing_.emplace(number, finishing);
     finishing_bytes_ += result.size();
+    held_.erase(finishing->ack);
   }
   if (!send(number, finishing)) on_reply(number, StoredReply{false, false, 0, "not connected"});
 }
@@ -398,6 +456,7 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
   // The result of an earlier run is there, with pieces of its own; unless it is this one, sent a second time.
   if (reply.duplicate && finishing->times_sent == 1 && finishing->head.elsewhere)
     pieces_.erase(*finishing->head.elsewhere);
+  events_.on_finished(finishing->head.id);
 }
 
 void NatsAgent::renew_finishing() {

@@ -69,6 +69,11 @@ TEST_P(EngineContractTest, LeaseThatIsNotRenewedEndsAndTheTaskGoesToAnother) {
   const TaskLease second = lease_one(*other);
   EXPECT_EQ(second.id, first.id);
   EXPECT_GE(second.deliveries, 2U);
+  // It stays lost, though the task is leased to somebody.
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(agent->renew(first));
+    EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
+  }
   EXPECT_GE(Clock::now() - leased_at, milliseconds(900));
   // Both ran it: the client hears of it once or twice.
   agent->finish(first, bytes_of("from a"));
@@ -87,11 +92,14 @@ TEST_P(EngineContractTest, TaskLongerThanItsLeaseRunsOnceIfItIsRenewed) {
   // Twice as long as a lease lasts. The other agent asks for tasks all the time, and is the clock as well.
   const auto end = Clock::now() + 2 * patient.lease_time;
   while (Clock::now() < end) {
-    agent->renew(lease);
+    EXPECT_TRUE(agent->renew(lease));
     EXPECT_TRUE(other->lease(1, milliseconds(200)).empty());
   }
   agent->finish(lease, bytes_of("done"));
+  EXPECT_FALSE(agent->renew(lease)) << "it is over";
   EXPECT_TRUE(record_.wait_results(1));
+  EXPECT_TRUE(agent_record_.wait_finished(1));
+  EXPECT_EQ(agent_record_.finished().front(), lease.id);
   EXPECT_TRUE(census_becomes(*client, [](const Census& census) { return census.tasks + census.results == 0; }));
   EXPECT_EQ(record_.told().results.size(), 1U);
 }
@@ -104,7 +112,9 @@ TEST_P(EngineContractTest, TaskThatIsGivenBackGoesToAnotherAtOnce) {
   const auto other = connect_agent(GetParam(), patient, "node-b", other_record_);
   submit_stored(*client, record_, 1, "task");
   const TaskLease first = lease_one(*agent);
+  EXPECT_TRUE(agent->renew(first));
   agent->give_back(first);
+  EXPECT_FALSE(agent->renew(first));
   EXPECT_EQ(lease_one(*other).id, first.id);
 }
 

@@ -79,10 +79,28 @@ TEST_P(EngineOutageTest, ResultThatIsFinishedDuringAnOutageIsStoredAfterIt) {
   host().kill();
   agent->finish(lease, bytes_of("done in the dark"));
   EXPECT_FALSE(agent->drain(milliseconds(0)));
+  EXPECT_TRUE(agent_record.finished().empty());
   host().start();
   EXPECT_TRUE(agent->drain(kPatience));
+  EXPECT_TRUE(agent_record.wait_finished(1));
   ASSERT_TRUE(record.wait_results(1));
   EXPECT_EQ(record.told().results.front().text, "done in the dark");
+}
+
+TEST_P(EngineOutageTest, LeaseThatCannotBeRenewedForSoLongIsLost) {
+  ClientRecord record;
+  AgentRecord agent_record;
+  const auto client = this->client(record);
+  const auto agent = this->agent("node-a", agent_record);
+  submit_stored(*client, record, 1, "task");
+  const TaskLease lease = lease_one(*agent);
+  const auto leased_at = std::chrono::steady_clock::now();
+  host().kill();
+  const detail::Deadline deadline = detail::Deadline::after(kPatience);
+  // The wait for a task that cannot come is the clock.
+  while (agent->renew(lease) && !deadline.passed()) EXPECT_TRUE(agent->lease(1, milliseconds(50)).empty());
+  EXPECT_FALSE(deadline.passed());
+  EXPECT_GE(std::chrono::steady_clock::now() - leased_at, milliseconds(900));
 }
 
 TEST_P(EngineOutageTest, CallsGiveUpInTimeDuringAnOutageAndWorkAfterIt) {

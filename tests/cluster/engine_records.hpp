@@ -108,6 +108,21 @@ class AgentRecord : public detail::EngineAgentEvents {
     cancels_.push_back(id);
     changed_.notify_all();
   }
+  void on_finished(const ClusterTaskId& id) override {
+    const detail::MutexGuard guard(mutex_);
+    finished_.push_back(id);
+    changed_.notify_all();
+  }
+  std::vector<ClusterTaskId> finished() const {
+    const detail::MutexGuard guard(mutex_);
+    return finished_;
+  }
+  bool wait_finished(std::size_t count) {
+    const detail::Deadline deadline = detail::Deadline::after(kPatience);
+    const detail::MutexGuard guard(mutex_);
+    while (finished_.size() < count && !deadline.passed()) changed_.wait_for(mutex_, deadline.left(kPatience));
+    return finished_.size() >= count;
+  }
   std::vector<ClusterTaskId> cancels() const {
     const detail::MutexGuard guard(mutex_);
     return cancels_;
@@ -123,6 +138,7 @@ class AgentRecord : public detail::EngineAgentEvents {
   mutable detail::Mutex mutex_;
   detail::ConditionVariable changed_;
   std::vector<ClusterTaskId> cancels_;
+  std::vector<ClusterTaskId> finished_;
 };
 
 /// Leases until there is a task. Fails the test, and is empty, if none comes.
