@@ -24,17 +24,14 @@
 #include <string>
 #include <vector>
 
-#include <tandem/error.hpp>
+#include <tandem/cluster_options.hpp>
 
 #include "cluster/engine_options.hpp"
 
 namespace tandem::detail {
 
 /// The engine cannot be used: it cannot be reached, refuses this side, or lacks something. Names the server.
-class EngineError : public Error {
- public:
-  using Error::Error;
-};
+using EngineError = ClusterError;
 
 /// One run of a task that was asked for. Value.
 ///

@@ -2,14 +2,31 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
+
 #include <fmt/format.h>
 
 #include <tandem/wire.hpp>
 
 #include "wire/modules.hpp"
 
+// Of the unwinder that every C++ program has; libgcc declares it in no header that it installs.
+struct UnwindBases {
+  void* text;
+  void* data;
+  void* function;
+};
+extern "C" const void* _Unwind_Find_FDE(void* address, UnwindBases* bases);
+
 namespace tandem::detail {
 namespace {
+
+std::atomic<bool> only_loaded_functions{false};
+
+bool begins_function(void* code) {
+  UnwindBases bases{};
+  return _Unwind_Find_FDE(code, &bases) != nullptr && bases.function == code;
+}
 
 const Module* module_of(const BuildId& build_id) {
   for (const Module& module : loaded_modules())
@@ -27,6 +44,9 @@ const Module& find_module(const CodeAddress& address) {
   if (const Module* module = module_of(address.build_id)) return *module;
   for (const Module& module : loaded_modules())
     if (address.in_program ? module.is_program : module.path == address.module) throw_other_build(address, module);
+  if (only_loaded_functions.load(std::memory_order_relaxed))
+    throw WireError(fmt::format("a callable of {} (build-id {}), which this process has not loaded", address.module,
+                                to_text(address.build_id)));
   // For good: callables decoded from now on may be kept by anybody.
   if (::dlopen(address.module.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
     throw WireError(fmt::format("cannot load the library of a callable: {}", ::dlerror()));
@@ -53,7 +73,13 @@ void* find_code(const CodeAddress& address) {
   const std::uintptr_t here = module.base + address.offset;
   if (!module.has_code_at(here))
     throw WireError(fmt::format("no code at offset {:#x} of {}", address.offset, address.module));
+  if (only_loaded_functions.load(std::memory_order_relaxed) && !begins_function(reinterpret_cast<void*>(here)))
+    throw WireError(fmt::format("no function begins at offset {:#x} of {}", address.offset, address.module));
   return reinterpret_cast<void*>(here);
+}
+
+void find_only_loaded_functions() noexcept {
+  only_loaded_functions.store(true, std::memory_order_relaxed);
 }
 
 void Encoder::write_code(const void* function) {

@@ -30,4 +30,8 @@ CodeAddress code_address_of(const void* code);
 /// module cannot be loaded, is here of another build (both builds are named), or has no code at this place.
 void* find_code(const CodeAddress& address);
 
+/// From now on find_code() in this process loads no library, and finds only what begins a function by the module's own
+/// tables for unwinding: for a process that works for other machines. Cannot be undone; a second call does nothing.
+void find_only_loaded_functions() noexcept;
+
 }  // namespace tandem::detail

@@ -6,7 +6,8 @@ endif()
 file(GLOB cluster_test_sources CONFIGURE_DEPENDS cluster/*_test.cpp)
 file(GLOB cluster_support_sources CONFIGURE_DEPENDS cluster/*.cpp)
 list(REMOVE_ITEM cluster_support_sources ${cluster_test_sources})
-list(FILTER cluster_test_sources EXCLUDE REGEX "nats_tls_test")
+list(FILTER cluster_test_sources EXCLUDE REGEX "nats_tls_test|cluster_executor_test")
+list(FILTER cluster_support_sources EXCLUDE REGEX "cluster_places")
 add_library(tandem_cluster_test_support OBJECT ${cluster_support_sources})
 target_link_libraries(tandem_cluster_test_support PUBLIC tandem_test_support tandem::cluster PkgConfig::nats OpenSSL::Crypto)
 
@@ -21,3 +22,30 @@ add_cluster_tests(tandem_cluster_tests ${cluster_test_sources})
 discover_tests(tandem_cluster_tests)
 add_cluster_tests(tandem_cluster_tls_tests cluster/nats_tls_test.cpp)
 discover_tests(tandem_cluster_tls_tests not-tsan)
+
+# The executor over it, and programs that its tests start.
+add_executable(tandem_cluster_executor_tests cluster/cluster_executor_test.cpp)
+target_link_libraries(tandem_cluster_executor_tests PRIVATE tandem::cluster tandem_test_support PkgConfig::nats)
+set_target_properties(tandem_cluster_executor_tests PROPERTIES ENABLE_EXPORTS ON)
+foreach(program other_build no_cluster)
+  add_executable(tandem_cluster_${program} cluster/programs/${program}.cpp)
+  target_link_libraries(tandem_cluster_${program} PRIVATE tandem::cluster)
+  add_dependencies(tandem_cluster_executor_tests tandem_cluster_${program})
+endforeach()
+target_compile_definitions(tandem_cluster_executor_tests PRIVATE
+  TANDEM_OTHER_BUILD="$<TARGET_FILE:tandem_cluster_other_build>" TANDEM_NO_CLUSTER="$<TARGET_FILE:tandem_cluster_no_cluster>")
+discover_tests(tandem_cluster_executor_tests)
+
+# The suites of all executors, in a cluster: but for tests whose tasks share objects with the test, which a cluster refuses,
+# and those that are about initializers and the names of workers, which it has not.
+set(suites executor_test executor_map_test executor_shutdown_test journal_place_test)
+list(TRANSFORM suites APPEND .cpp OUTPUT_VARIABLE suite_sources)
+add_executable(tandem_cluster_place_tests ${suite_sources} cluster/cluster_places.cpp)
+target_link_libraries(tandem_cluster_place_tests PRIVATE tandem::cluster tandem_test_support)
+target_compile_options(tandem_cluster_place_tests PRIVATE -include ${CMAKE_CURRENT_SOURCE_DIR}/cluster/cluster_places.hpp)
+set_target_properties(tandem_cluster_place_tests PROPERTIES ENABLE_EXPORTS ON)
+file(STRINGS cluster/needs_one_machine.txt needs_one_machine REGEX "^[A-Z]")
+list(TRANSFORM needs_one_machine REPLACE "^([A-Za-z]+)[.]" "\\1/Cluster.")
+list(JOIN needs_one_machine ":" needs_one_machine)
+gtest_discover_tests(tandem_cluster_place_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
+  TEST_FILTER "*/Cluster.*-${needs_one_machine}" PROPERTIES TIMEOUT ${test_seconds})

@@ -1,0 +1,84 @@
+#include "cluster/cluster_entry.hpp"
+
+#include <unordered_set>
+#include <vector>
+
+#include <tandem/cluster.hpp>
+#include <tandem/error.hpp>
+#include <tandem/wire.hpp>
+
+#include "cluster/task_message.hpp"
+#include "core/mutex.hpp"
+#include "wire/code_address.hpp"
+
+namespace tandem::detail {
+namespace {
+
+/// Never destroyed: libraries that are loaded late add to it.
+struct Entries {
+  Mutex mutex;
+  std::unordered_set<RemoteEntry> known TANDEM_GUARDED_BY(mutex);
+};
+Entries& entries() {
+  static auto* const made = new Entries;
+  return *made;
+}
+
+RemoteEntry checked_entry(void* code) {
+  const auto entry = reinterpret_cast<RemoteEntry>(code);
+  Entries& all = entries();
+  const MutexGuard guard(all.mutex);
+  if (!all.known.contains(entry))
+    throw WireError("a task names code that is no entry which a ClusterExecutor of this program has made");
+  return entry;
+}
+
+void* code_of(std::span<const std::byte> definition) {
+  Decoder decoder(definition);
+  void* const code = decoder.read_code();
+  decoder.expect_end();
+  return code;
+}
+
+}  // namespace
+
+bool note_cluster_entry(RemoteEntry entry) noexcept {
+  Entries& all = entries();
+  const MutexGuard guard(all.mutex);
+  all.known.insert(entry);
+  return true;
+}
+
+void check_can_leave(const RemoteTask& task) {
+  if (!refers_to_shared_objects(task)) return;
+  throw WireError(
+      "a task for a cluster refers to a shared object (a Queue, an Event, a Value or their like): these stay on their "
+      "machine; pass values, and give back what is to be shared as the result");
+}
+
+const void* function_of_ticket(std::span<const std::byte> code) noexcept {
+  try {
+    return code.empty() ? nullptr : code_of(code);
+  } catch (const std::exception&) {
+    return nullptr;  // The worker says why.
+  }
+}
+
+void enter_cluster_task(const void*, Decoder& payload, Encoder& result) {
+  // What a client can name is what is here: in this process nothing is loaded on its behalf, nor is anything called
+  // that does not begin a function. For good, since values may name functions too.
+  find_only_loaded_functions();
+  const TaskTicket ticket = decode_ticket(payload);
+  const RemoteEntry entry = checked_entry(code_of(ticket.entry));
+  const void* const function = ticket.function.empty() ? nullptr : code_of(ticket.function);
+  std::vector<std::byte> bytes(payload.remaining());
+  payload.read(bytes.data(), bytes.size());
+  Decoder arguments(bytes);
+  entry(function, arguments, result);
+  if (!result.objects().empty())
+    throw WireError(
+        "the result of a task in a cluster refers to a shared object (a Queue, an Event, a Value or their like): these "
+        "stay on their machine");
+}
+
+}  // namespace tandem::detail

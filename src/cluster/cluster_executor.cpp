@@ -1,0 +1,70 @@
+#include <tandem/cluster.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "cluster/agent_environment.hpp"
+#include "cluster/cluster_place.hpp"
+#include "wire/modules.hpp"
+
+namespace tandem::detail {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Nodes announce themselves once in a second.
+constexpr milliseconds kHear{1500};
+// Those of a local cluster have just been started.
+constexpr milliseconds kHearLocal{10000};
+
+// Of any executor.
+constexpr std::size_t kMostWorkers = 65536;
+
+// Here because every program that makes a ClusterExecutor has this file: so it can be started as an agent.
+[[maybe_unused]] const bool agent_is_known = know_agent();
+
+std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
+                                   std::shared_ptr<LocalClusterKeeper> local) {
+  if (options.most_deliveries == 0) throw std::invalid_argument("a task must be handed to an agent at least once");
+  engine.pool = options.pool;
+  engine.build_id = to_text(program_module().build_id);
+  engine.connect_wait = options.connect_wait;
+  const std::size_t agents = local != nullptr ? local->agents() : std::numeric_limits<std::size_t>::max();
+  const milliseconds patience = local != nullptr ? kHearLocal : kHear;
+  auto place = std::make_unique<ClusterPlace>(
+      ClusterPlace::Options{std::move(engine), options.most_deliveries, options.executor.workers, std::move(local)});
+  if (!options.executor.workers) options.executor.workers = std::min(kMostWorkers, place->hear_slots(agents, patience));
+  return ExecutorCore::make(std::move(options.executor), std::move(place));
+}
+
+}  // namespace
+
+std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options) {
+  EngineOptions engine;
+  engine.url = url;
+  engine.token = options.token;
+  engine.user = options.user;
+  engine.password = options.password;
+  if (options.tls) engine.tls = EngineTls{options.tls->ca_file, options.tls->certificate_file, options.tls->key_file};
+  engine.allow_unprotected_server = options.allow_unprotected_server;
+  engine.lease_time = options.lease_time;
+  const char* const token = std::getenv(AgentEnvironment::kToken);
+  if (engine.token.empty() && engine.user.empty() && url.find('@') == std::string::npos && token != nullptr)
+    engine.token = token;
+  return make(std::move(options), std::move(engine), nullptr);
+}
+
+std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options) {
+  EngineOptions engine;
+  engine.url = cluster.url();
+  engine.token = cluster.keeper()->token();
+  engine.lease_time = cluster.keeper()->lease_time();
+  options.pool = engine.pool;  // That of its agents.
+  return make(std::move(options), std::move(engine), cluster.keeper());
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,142 @@
+#include "cluster/task_message.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <tandem/error.hpp>
+#include <tandem/wire.hpp>
+
+#include "executor/code_numbers.hpp"
+#include "ipc/family.hpp"
+#include "thread/body_name.hpp"
+#include "wire/exceptions.hpp"
+
+namespace tandem::detail {
+namespace {
+
+std::vector<std::byte> bytes_of(const std::string& text) {
+  const auto* const at = reinterpret_cast<const std::byte*>(text.data());
+  return {at, at + text.size()};
+}
+std::string text_of(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void encode_report(Encoder& encoder, const CrashReport& report) {
+  encoder(report.name, static_cast<std::int32_t>(report.pid), report.signal, report.exit_code, report.exception_type,
+          report.exception_text, report.stack, report.stderr_tail, report.peak_memory_bytes,
+          static_cast<std::int64_t>(report.cpu_time.count()), report.probably_out_of_memory);
+}
+
+CrashReport decode_report(Decoder& decoder) {
+  CrashReport report;
+  std::int32_t pid = 0;
+  std::int64_t cpu_time_ns = 0;
+  decoder(report.name, pid, report.signal, report.exit_code, report.exception_type, report.exception_text, report.stack,
+          report.stderr_tail, report.peak_memory_bytes, cpu_time_ns, report.probably_out_of_memory);
+  report.pid = pid;
+  report.cpu_time = std::chrono::nanoseconds(cpu_time_ns);
+  return report;
+}
+
+}  // namespace
+
+TaskOptions TaskTicket::options() const {
+  TaskOptions options;
+  options.name = name;
+  if (deadline_ns > 0) options.deadline = std::chrono::nanoseconds(deadline_ns);
+  if (memory_limit_bytes > 0) options.memory_limit_bytes = memory_limit_bytes;
+  if (cpu_time_limit_ns > 0) options.cpu_time_limit = std::chrono::nanoseconds(cpu_time_limit_ns);
+  return options;
+}
+
+bool refers_to_shared_objects(const RemoteTask& task) {
+  const SharedObjectPtr& parcel = task.payload().parcel();
+  return parcel != nullptr && static_cast<const Cargo*>(parcel->data())->reference_capacity > 0;
+}
+
+std::vector<std::byte> encode_task(const RemoteTask& task, std::uint32_t most_deliveries) {
+  const TaskOptions& options = task.options();
+  TaskTicket ticket;
+  ticket.name = options.name;
+  // The agent finds the name of a plain function, but does not know the type of an object.
+  if (ticket.name.empty() && task.function() == kNoCode) ticket.name = class_name(task.callable_type());
+  if (options.deadline) ticket.deadline_ns = options.deadline->count();
+  ticket.memory_limit_bytes = options.memory_limit_bytes.value_or(0);
+  if (options.cpu_time_limit) ticket.cpu_time_limit_ns = options.cpu_time_limit->count();
+  ticket.most_deliveries = most_deliveries;
+  ticket.entry = code_definition(task.entry());
+  if (task.function() != kNoCode) ticket.function = code_definition(task.function());
+  const EncoderLease lease;
+  encode(*lease, ticket);
+  if (const SharedObjectPtr& parcel = task.payload().parcel()) {
+    const auto [bytes, size] = parcel_bytes(*parcel);
+    (*lease).write(bytes, size);
+  } else {
+    const auto bytes = task.payload().bytes();
+    (*lease).write(bytes.data(), bytes.size());
+  }
+  const auto all = (*lease).bytes();
+  return {all.begin(), all.end()};
+}
+
+TaskTicket decode_ticket(Decoder& payload) {
+  return decode<TaskTicket>(payload);
+}
+
+TaskOutcome outcome_of_value(std::vector<std::byte> value) {
+  TaskOutcome outcome;
+  outcome.bytes = std::move(value);
+  return outcome;
+}
+
+TaskOutcome outcome_of_error(const std::exception_ptr& error) {
+  TaskOutcome outcome;
+  try {
+    std::rethrow_exception(error);
+  } catch (const TaskCrashed& crash) {
+    outcome.kind = TaskOutcome::kCrashed;
+    outcome.bytes = bytes_of(crash.what());
+    outcome.report = crash.report();
+  } catch (...) {
+    outcome.kind = TaskOutcome::kError;
+    outcome.bytes = encode_exception(error);
+  }
+  return outcome;
+}
+
+std::vector<std::byte> encode_outcome(const TaskOutcome& outcome) {
+  Encoder encoder;
+  encoder(outcome.kind, outcome.took_ns, outcome.report.has_value());
+  if (outcome.report) encode_report(encoder, *outcome.report);
+  encoder.write(outcome.bytes.data(), outcome.bytes.size());
+  const auto bytes = encoder.bytes();
+  return {bytes.begin(), bytes.end()};
+}
+
+TaskOutcome decode_outcome(std::span<const std::byte> payload) {
+  Decoder decoder(payload);
+  TaskOutcome outcome;
+  bool has_report = false;
+  decoder(outcome.kind, outcome.took_ns, has_report);
+  if (outcome.kind > TaskOutcome::kCancelled) throw WireError("a result of a kind that there is not");
+  if (has_report) outcome.report = decode_report(decoder);
+  outcome.bytes.resize(decoder.remaining());
+  decoder.read(outcome.bytes.data(), outcome.bytes.size());
+  return outcome;
+}
+
+std::exception_ptr error_of(TaskOutcome outcome, const std::string& node, unsigned attempt) {
+  if (outcome.kind == TaskOutcome::kCancelled)
+    return std::make_exception_ptr(TaskCancelled(fmt::format("the task was stopped on node {}", node)));
+  if (outcome.kind == TaskOutcome::kError) return decode_exception(outcome.bytes);
+  CrashReport report = outcome.report.value_or(CrashReport());
+  report.name = report.name.empty() ? node : node + "/" + report.name;
+  std::string text = fmt::format("node {}: {}", node, text_of(outcome.bytes));
+  if (attempt > 1) text += fmt::format(" (attempt {})", attempt);
+  return std::make_exception_ptr(TaskCrashed(text, std::move(report), attempt));
+}
+
+}  // namespace tandem::detail

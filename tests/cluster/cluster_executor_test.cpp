@@ -1,0 +1,481 @@
+// Executors on clusters of this machine: what ends when, what dies, and what becomes of tasks then. That they do what
+// other executors do is tested by the suites of those: see cluster_places.hpp.
+#include <tandem/cluster.hpp>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <nats/nats.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <ranges>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <tandem/process.hpp>
+#include <tandem/queue.hpp>
+
+#include "cluster/agent_environment.hpp"
+#include "cluster/bound_program.hpp"
+#include "cluster/cluster_entry.hpp"
+#include "cluster/local_cluster.hpp"
+#include "cluster/task_message.hpp"
+#include "core/system.hpp"
+#include "process/executed_child.hpp"
+#include "support/caught_log.hpp"
+#include "support/executor_places.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace tandem::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::HasSubstr;
+
+// What goes between a test and its tasks: handles do not travel, but a name of a file does. Opening waits for the other
+// side.
+
+/// Says something to who listens at the pipe.
+void say(const std::string& pipe, const std::string& text) {
+  const detail::Fd fd(detail::retry_on_signal([&] { return ::open(pipe.c_str(), O_WRONLY | O_CLOEXEC); }));
+  if (!fd || ::write(fd.get(), text.data(), text.size()) < 0) detail::throw_errno("cannot write to " + pipe);
+}
+/// Waits for what somebody says, and until that one has let go of the pipe: the next one to listen would hear the end.
+std::string hear(const std::string& pipe) {
+  const detail::Fd fd(detail::retry_on_signal([&] { return ::open(pipe.c_str(), O_RDONLY | O_CLOEXEC); }));
+  if (!fd) detail::throw_errno("cannot open " + pipe);
+  std::string all;
+  for (std::array<char, 256> part{};;) {
+    const ssize_t size = detail::retry_on_signal([&] { return ::read(fd.get(), part.data(), part.size()); });
+    if (size <= 0) return all;
+    all.append(part.data(), static_cast<std::size_t>(size));
+  }
+}
+
+/// Says the pid of its agent, waits until it may go on, and returns the value.
+int say_and_hold(const std::string& begun, const std::string& go, int value) {
+  say(begun, std::to_string(parent_process().value().pid));
+  hear(go);
+  return value;
+}
+int agent_pid() {
+  return parent_process().value().pid;
+}
+std::string program_name() {
+  return program_invocation_short_name;
+}
+int die(int signum) {
+  ::raise(signum);
+  return 0;
+}
+int kill_the_agent() {
+  ::kill(agent_pid(), SIGKILL);
+  ::pause();
+  return 0;
+}
+int hold_for_ever() {
+  for (;;) ::pause();
+}
+Value<int> give_a_handle() {
+  return Value<int>(1);
+}
+int nap_and_double(int value) {
+  std::this_thread::sleep_for(milliseconds(2));
+  return 2 * value;
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
+  std::istringstream text(detail::read_small_file(task));
+  for (pid_t child = 0; text >> child;) children.push_back(child);
+  return children;
+}
+pid_t keeper_pid() {
+  for (const ProcessInfo& child : active_children())
+    if (child.name == "tandem-local-cluster") return child.pid;
+  return -1;
+}
+pid_t server_of(pid_t keeper) {
+  for (const pid_t child : children_of(keeper))
+    if (detail::read_small_file("/proc/" + std::to_string(child) + "/comm") == "nats-server\n") return child;
+  return -1;
+}
+/// Of any process. Empty if it is gone already.
+detail::Fd pidfd_of(pid_t pid) {
+  return detail::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+void wait_for_end(const detail::Fd& pidfd) {
+  pollfd wait{pidfd.get(), POLLIN, 0};
+  if (pidfd) detail::retry_on_signal([&] { return ::poll(&wait, 1, -1); });
+}
+
+class ClusterExecutorTest : public LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    nats_Open(-1);  // The threads that its library keeps until the program ends.
+    LeakCheckedTest::SetUp();
+    // Others that run at the same time would take its files for left behind by them.
+    ::setenv("TMPDIR", directory_->path().c_str(), 1);
+    for (const char* name : {"begun", "go"})
+      if (::mkfifo(pipe(name).c_str(), 0600) != 0) detail::throw_errno("cannot make a pipe");
+  }
+  void TearDown() override {
+    ::unsetenv("TMPDIR");
+    for (const auto& file : std::filesystem::directory_iterator(directory_->path()))
+      EXPECT_FALSE(file.is_directory()) << "left behind: " << file;
+    directory_.reset();
+    LeakCheckedTest::TearDown();
+  }
+
+  std::chrono::seconds time_limit() const override {
+    return std::chrono::seconds(std::getenv("TANDEM_SOAK") != nullptr ? 3600 : 120);
+  }
+  std::string pipe(const std::string& name) const { return (directory_->path() / name).string(); }
+  static LocalCluster cluster(std::size_t agents, std::size_t slots) {
+    return local_cluster(LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = milliseconds(1000)});
+  }
+
+ private:
+  std::optional<TemporaryDirectory> directory_{std::in_place, "cluster_executor"};
+};
+
+TEST_F(ClusterExecutorTest, OneWordApart) {
+  ClusterExecutor executor(local_cluster(2));
+  EXPECT_EQ(executor.submit(tasks::sum, 1, 2).get(), 3);
+  EXPECT_GE(executor.worker_limit(), 2u);
+  EXPECT_EQ(executor.workers().size(), 2u);
+  std::vector<int> all;
+  for (const int value : executor.map(tasks::twice, std::views::iota(0, 1000))) all.push_back(value);
+  ASSERT_EQ(all.size(), 1000u);
+  for (int item = 0; item < 1000; ++item) EXPECT_EQ(all[static_cast<std::size_t>(item)], 2 * item);
+}
+
+TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
+  ClusterExecutor executor(cluster(1, 1));
+  const auto refused = [&](const auto& submit) {
+    try {
+      submit();
+    } catch (const WireError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("stay on their machine"));
+      return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused([&] { executor.submit(tasks::hold, Event(), Event(), 1).get(); }));
+  EXPECT_TRUE(refused([&] { executor.for_each(tasks::add_to, std::vector<Value<int>>(3), std::vector{1, 2, 3}); }));
+  EXPECT_EQ(executor.counters().submitted, 0u);
+  EXPECT_TRUE(refused([&] { executor.submit(give_a_handle).get(); }));
+  EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
+}
+
+TEST_F(ClusterExecutorTest, TaskOfAKilledAgentRunsAgainAndIsToldOnce) {
+  ClusterExecutor executor(cluster(2, 1), ClusterOptions{.executor = {.workers = 1}});
+  std::atomic<int> told{0};
+  const Future<int> future = executor.submit(say_and_hold, pipe("begun"), pipe("go"), 42);
+  future.add_done_callback([&](const Future<int>&) { ++told; });
+  const pid_t first = std::stoi(hear(pipe("begun")));
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  const pid_t second = std::stoi(hear(pipe("begun")));
+  EXPECT_NE(second, first);
+  EXPECT_FALSE(future.done());
+  say(pipe("go"), "go");
+  EXPECT_EQ(future.get(), 42);
+  executor.shutdown();
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(executor.counters().done, 1u);
+}
+
+TEST_F(ClusterExecutorTest, CrashOfATaskIsReportedWithItsNode) {
+  ClusterExecutor executor(cluster(1, 1));
+  try {
+    executor.submit(die, SIGSEGV).get();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const TaskCrashed& crash) {
+    EXPECT_THAT(crash.what(), HasSubstr("node local-0: "));
+    EXPECT_THAT(crash.what(), HasSubstr("killed by SIGSEGV"));
+    EXPECT_THAT(crash.what(), HasSubstr("die"));
+    EXPECT_EQ(crash.report().signal, SIGSEGV);
+    EXPECT_THAT(crash.report().name, HasSubstr("local-0/"));
+    EXPECT_EQ(crash.attempts(), 1u);
+  }
+  EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
+}
+
+TEST_F(ClusterExecutorTest, PoisonTaskEndsAfterItsAttempts) {
+  ClusterExecutor executor(cluster(1, 1));
+  try {
+    executor.submit(TaskOptions{.retries = 2}, die, SIGKILL).get();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const TaskCrashed& crash) {
+    EXPECT_EQ(crash.attempts(), 3u);
+    EXPECT_EQ(crash.report().signal, SIGKILL);
+    EXPECT_THAT(crash.what(), HasSubstr("(attempt 3)"));
+  }
+  EXPECT_EQ(executor.counters().retried, 2u);
+}
+
+TEST_F(ClusterExecutorTest, TaskThatTakesItsAgentsAlongEnds) {
+  ClusterExecutor executor(cluster(1, 1), ClusterOptions{.most_deliveries = 2});
+  try {
+    executor.submit(kill_the_agent).get();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const TaskCrashed& crash) {
+    EXPECT_THAT(crash.what(), HasSubstr("was handed to 2 agents"));
+  }
+  EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
+}
+
+TEST_F(ClusterExecutorTest, KilledServerLosesNothing) {
+  ClusterExecutor executor(cluster(1, 2));
+  constexpr int kItems = 400;
+  std::vector<int> all;
+  for (const int value : executor.map(MapOptions{.chunk_size = 1}, nap_and_double, std::views::iota(0, kItems))) {
+    all.push_back(value);
+    if (all.size() == 50 || all.size() == 200) {
+      const pid_t server = server_of(keeper_pid());
+      ASSERT_GT(server, 0);
+      const detail::Fd end = pidfd_of(server);
+      ASSERT_EQ(::kill(server, SIGKILL), 0);
+      wait_for_end(end);
+    }
+  }
+  ASSERT_EQ(all.size(), std::size_t{kItems});
+  for (int item = 0; item < kItems; ++item) EXPECT_EQ(all[static_cast<std::size_t>(item)], 2 * item);
+  EXPECT_EQ(executor.counters().done, std::uint64_t{kItems});
+}
+
+/// Kills what a keeper keeps, for as long as it lives: an agent in each second, and at times the server.
+class Killer {
+ public:
+  explicit Killer(pid_t keeper)
+      : thread_([keeper](const std::stop_token& stop) {
+          for (int round = 1; !stop.stop_requested(); ++round) {
+            std::this_thread::sleep_for(milliseconds(1000));  // So that something lives in between.
+            std::vector<pid_t> agents = children_of(keeper);
+            const pid_t server = server_of(keeper);
+            std::erase(agents, server);
+            if (!agents.empty()) ::kill(agents[static_cast<std::size_t>(round) % agents.size()], SIGKILL);
+            if (round % 20 == 3 && server > 0) ::kill(server, SIGKILL);
+          }
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+// TANDEM_SOAK=1: a hundred thousand.
+TEST_F(ClusterExecutorTest, NothingIsLostWhileAllOfItDies) {
+  const int items = std::getenv("TANDEM_SOAK") != nullptr ? 100'000 : 3'000;
+  ClusterExecutor executor(cluster(4, 2), ClusterOptions{.most_deliveries = 1000});
+  std::vector<int> all;
+  {
+    const Killer killer(keeper_pid());
+    for (const int value : executor.map(MapOptions{.chunk_size = 10}, nap_and_double, std::views::iota(0, items)))
+      all.push_back(value);
+  }
+  ASSERT_EQ(all.size(), static_cast<std::size_t>(items));
+  for (int item = 0; item < items; ++item) EXPECT_EQ(all[static_cast<std::size_t>(item)], 2 * item);
+  const ExecutorCounters counters = executor.counters();
+  EXPECT_EQ(counters.done, static_cast<std::uint64_t>(items));
+  EXPECT_EQ(counters.failed, 0u);
+}
+
+TEST_F(ClusterExecutorTest, AgentThatIsToLeaveEndsWhatItHas) {
+  ClusterExecutor executor(cluster(1, 1));
+  const Future<int> future = executor.submit(say_and_hold, pipe("begun"), pipe("go"), 42);
+  const pid_t agent = std::stoi(hear(pipe("begun")));
+  const detail::Fd end = pidfd_of(agent);
+  ASSERT_EQ(::kill(agent, SIGTERM), 0);
+  const Future<int> behind = executor.submit(agent_pid);
+  say(pipe("go"), "go");
+  EXPECT_EQ(future.get(), 42);
+  wait_for_end(end);
+  EXPECT_NE(behind.get(), agent);
+}
+
+TEST_F(ClusterExecutorTest, AgentThatHasNoTimeGivesItsTaskBack) {
+  ClusterExecutor executor(cluster(1, 1));
+  const Future<int> future = executor.submit(say_and_hold, pipe("begun"), pipe("go"), 42);
+  const pid_t agent = std::stoi(hear(pipe("begun")));
+  const detail::Fd end = pidfd_of(agent);
+  ASSERT_EQ(::kill(agent, SIGTERM), 0);
+  // A second one that comes with the first is one signal: so until it has left.
+  std::jthread hurry([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      ::kill(agent, SIGTERM);
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+  });
+  wait_for_end(end);
+  hurry.request_stop();
+  hurry.join();
+  EXPECT_NE(std::stoi(hear(pipe("begun"))), agent);
+  say(pipe("go"), "go");
+  EXPECT_EQ(future.get(), 42);
+}
+
+TEST_F(ClusterExecutorTest, StoppedTaskFreesItsSlot) {
+  ClusterExecutor executor(cluster(1, 1));
+  Future<int> held = executor.submit(say_and_hold, pipe("begun"), pipe("go"), 1);
+  static_cast<void>(hear(pipe("begun")));
+  Future<int> waiting = executor.submit(hold_for_ever);
+  EXPECT_TRUE(waiting.cancel());
+  EXPECT_TRUE(held.stop());
+  EXPECT_TRUE(held.cancelled());
+  EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
+}
+
+TEST_F(ClusterExecutorTest, DeadlineCountsInTheWorker) {
+  ClusterExecutor executor(cluster(1, 1));
+  EXPECT_THROW(executor.submit(TaskOptions{.deadline = milliseconds(200)}, hold_for_ever).get(), DeadlineExceeded);
+  EXPECT_EQ(executor.submit(TaskOptions{.deadline = std::chrono::minutes(5)}, tasks::twice, 2).get(), 4);
+}
+
+TEST_F(ClusterExecutorTest, ShutdownGivesUpWhatRuns) {
+  ClusterExecutor executor(cluster(1, 1));
+  const Future<int> held = executor.submit(TaskOptions{.name = "endless"}, hold_for_ever);
+  const ShutdownReport report = executor.shutdown_for(milliseconds(300));
+  ASSERT_EQ(report.given_up.size(), 1u);
+  EXPECT_EQ(report.given_up[0].name, "endless");
+  EXPECT_THROW(held.get(), ExecutorShutDown);
+}
+
+// The keeper dies in a way that nobody foresaw: what is lost for good is said.
+TEST_F(ClusterExecutorTest, LostLocalClusterBreaksItsExecutor) {
+  CaughtLog log;
+  ClusterExecutor executor(cluster(1, 1));
+  const Future<int> held = executor.submit(hold_for_ever);
+  const detail::Fd server = pidfd_of(server_of(keeper_pid()));
+  ASSERT_EQ(::kill(keeper_pid(), SIGKILL), 0);
+  EXPECT_THROW(held.get(), BrokenExecutor);
+  EXPECT_THROW(static_cast<void>(executor.submit(tasks::twice, 2)), BrokenExecutor);
+  wait_for_end(server);
+}
+
+void be_a_client(Queue<int> pids) {
+  ClusterExecutor executor(local_cluster(LocalClusterOptions{.agents = 1, .slots = 1}));
+  const int agent = executor.submit(agent_pid).get();
+  pids.put(agent);
+  pids.put(keeper_pid());
+  pids.put(server_of(keeper_pid()));
+  hold_for_ever();
+}
+
+TEST_F(ClusterExecutorTest, EverythingEndsWithAKilledClient) {
+  const TemporaryDirectory temporary("killed_client");
+  ProcessOptions options;
+  options.environment["TMPDIR"] = temporary.path().string();
+  Queue<int> pids;
+  Process client(options, be_a_client, pids);
+  client.start();
+  std::vector<detail::Fd> ends;
+  for (int at = 0; at < 3; ++at) {
+    ends.push_back(pidfd_of(pids.get()));
+    EXPECT_TRUE(ends.back());
+  }
+  EXPECT_FALSE(std::filesystem::is_empty(temporary.path()));
+  client.kill();
+  client.join();
+  for (const detail::Fd& end : ends) wait_for_end(end);
+  EXPECT_TRUE(std::filesystem::is_empty(temporary.path()));
+}
+
+TEST_F(ClusterExecutorTest, AnotherBuildGetsNoTasks) {
+  CaughtLog log(LogLevel::Info);
+  const LocalCluster local = cluster(1, 1);
+  ClusterExecutor executor(local, ClusterOptions{.executor = {.workers = 4}});
+  detail::AgentEnvironment environment;
+  environment.url = local.url();
+  environment.token = local.keeper()->token();
+  environment.node = "stranger";
+  environment.slots = 4;
+  environment.lease_time = milliseconds(1000);
+  const detail::BoundProgram stranger(TANDEM_OTHER_BUILD, {TANDEM_OTHER_BUILD},
+                                      detail::environment_with(environment.variables()), -1);
+  const auto is_heard = [&] {
+    for (const std::string& line : log.lines())
+      if (line.find("node stranger runs another build") != line.npos) return true;
+    return false;
+  };
+  while (!is_heard()) std::this_thread::sleep_for(milliseconds(5));
+  std::vector<std::string> names;
+  for (int task = 0; task < 50; ++task) names.push_back(executor.submit(program_name).get());
+  EXPECT_THAT(names, Each(std::string(program_invocation_short_name)));
+}
+
+TEST_F(ClusterExecutorTest, ProgramWithoutClusterIsNoAgent) {
+  const detail::Fd log(::open(pipe("log").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  detail::AgentEnvironment environment;
+  environment.url = "nats://127.0.0.1:1";
+  detail::BoundProgram program(TANDEM_NO_CLUSTER, {TANDEM_NO_CLUSTER},
+                               detail::environment_with(environment.variables()), log.get());
+  wait_for_end(detail::Fd(::fcntl(program.pidfd(), F_DUPFD_CLOEXEC, 3)));
+  EXPECT_THAT(detail::read_small_file(pipe("log")), HasSubstr("makes no ClusterExecutor"));
+}
+
+// What a task names must be what a ClusterExecutor has made.
+class ClusterEntryTest : public LeakCheckedTest {
+ protected:
+  static std::vector<std::byte> payload(const void* entry, const void* function) {
+    const auto code = [](const void* address) {
+      detail::Encoder encoder;
+      encoder.write_code(address);
+      return std::vector<std::byte>(encoder.bytes().begin(), encoder.bytes().end());
+    };
+    detail::TaskTicket ticket;
+    ticket.entry = code(entry);
+    if (function != nullptr) ticket.function = code(function);
+    detail::Encoder encoder;
+    detail::encode(encoder, ticket);
+    detail::encode(encoder, 21);
+    return {encoder.bytes().begin(), encoder.bytes().end()};
+  }
+  static int enter(const std::vector<std::byte>& payload) {
+    detail::Decoder decoder(payload);
+    detail::Encoder result;
+    detail::enter_cluster_task(nullptr, decoder, result);
+    detail::Decoder value(result.bytes());
+    return detail::decode<int>(value);
+  }
+  static std::string refusal(const std::vector<std::byte>& payload) {
+    try {
+      enter(payload);
+    } catch (const WireError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  template <class F>
+  static const void* address(F* function) {
+    return reinterpret_cast<const void*>(function);
+  }
+};
+
+TEST_F(ClusterEntryTest, OnlyEntriesAndFunctionsOfThisProgramAreCalled) {
+  // An executor anywhere in the program makes it an entry.
+  [[maybe_unused]] auto* const made = +[](ClusterExecutor& executor) { return executor.submit(tasks::twice, 1).get(); };
+  const void* const entry = address(&detail::enter_remote_call<int, int (*)(int), int>);
+  EXPECT_EQ(enter(payload(entry, address(&tasks::twice))), 42);
+  EXPECT_THAT(refusal(payload(address(&tasks::twice), address(&tasks::twice))), HasSubstr("no entry"));
+  EXPECT_THAT(refusal(payload(address(&::system), nullptr)), HasSubstr("no entry"));
+  const void* const inside = static_cast<const char*>(address(&tasks::twice)) + 1;
+  EXPECT_THAT(refusal(payload(entry, inside)), HasSubstr("no function begins"));
+}
+
+}  // namespace
+}  // namespace tandem::testing

@@ -1,0 +1,43 @@
+/// The suites of executors for the place that is a cluster: included before each of their files (see
+/// tests/cmake.d/cluster.cmake), so that their tests run there instead of in threads and processes.
+///
+/// All executors of a test program have one local cluster, which is there before the first test begins: whatever that
+/// starts is not left behind by the test.
+#pragma once
+
+#include <stdexcept>
+#include <utility>
+
+#include <tandem/cluster.hpp>
+
+#include "support/executor_places.hpp"
+
+namespace tandem::testing {
+
+/// That of this program.
+const LocalCluster& common_cluster();
+
+/// Made as the other executors are.
+class CommonClusterExecutor : public ClusterExecutor {
+ public:
+  CommonClusterExecutor() : CommonClusterExecutor(ExecutorOptions()) {}
+  explicit CommonClusterExecutor(ExecutorOptions options)
+      : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)}) {}
+  template <class F, class... Args>
+  CommonClusterExecutor(ExecutorOptions, F&&, Args&&...) : CommonClusterExecutor() {
+    throw std::logic_error("a ClusterExecutor has no initializer");
+  }
+};
+
+struct InCluster {
+  static constexpr const char* kName = "Cluster";
+  using Executor = CommonClusterExecutor;
+  static ExecutorOptions options() { return {}; }
+};
+
+using ClusterPlaces = ::testing::Types<InCluster>;
+
+}  // namespace tandem::testing
+
+// What the suites name from here on.
+#define ExecutorPlaces ClusterPlaces
