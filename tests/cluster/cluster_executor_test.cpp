@@ -136,6 +136,8 @@ class ClusterExecutorTest : public LeakCheckedTest {
   }
   void TearDown() override {
     ::unsetenv("TMPDIR");
+    // An executor that gave up does not wait for the end of its cluster.
+    for (pid_t keeper = 0; (keeper = keeper_pid()) > 0;) wait_for_end(pidfd_of(keeper));
     for (const auto& file : std::filesystem::directory_iterator(directory_->path()))
       EXPECT_FALSE(file.is_directory()) << "left behind: " << file;
     directory_.reset();
