@@ -261,6 +261,30 @@ TEST_F(ClusterExecutorTest, KilledServerLosesNothing) {
   EXPECT_EQ(executor.counters().done, std::uint64_t{kItems});
 }
 
+TEST_F(ClusterExecutorTest, DeletedStoreLosesNothing) {
+  ClusterExecutor executor(cluster(1, 2));
+  constexpr int kItems = 300;
+  std::vector<int> all;
+  for (const int value : executor.map(MapOptions{.chunk_size = 1}, nap_and_double, std::views::iota(0, kItems))) {
+    all.push_back(value);
+    if (all.size() != 50) continue;
+    // The keeper does not start the next one before the store is gone.
+    const pid_t keeper = keeper_pid(), server = server_of(keeper);
+    ASSERT_EQ(::kill(keeper, SIGSTOP), 0);
+    const detail::Fd end = pidfd_of(server);
+    ASSERT_EQ(::kill(server, SIGKILL), 0);
+    wait_for_end(end);
+    std::uintmax_t removed = 0;
+    for (const auto& file : std::filesystem::directory_iterator(std::getenv("TMPDIR")))
+      if (file.is_directory()) removed += std::filesystem::remove_all(file.path() / "store");
+    EXPECT_GT(removed, 0u);
+    ASSERT_EQ(::kill(keeper, SIGCONT), 0);
+  }
+  ASSERT_EQ(all.size(), std::size_t{kItems});
+  for (int item = 0; item < kItems; ++item) EXPECT_EQ(all[static_cast<std::size_t>(item)], 2 * item);
+  EXPECT_EQ(executor.counters().done, std::uint64_t{kItems});
+}
+
 /// Kills what a keeper keeps, for as long as it lives: an agent in each second, and at times the server.
 class Killer {
  public:
