@@ -12,6 +12,7 @@
 #include <ranges>
 #include <sstream>
 #include <stdexcept>
+#include <stop_token>
 #include <tuple>
 #include <vector>
 
@@ -55,6 +56,18 @@ TYPED_TEST(ExecutorMapTest, ResultsComeInTheOrderOfTheInput) {
   std::vector<int> read;
   for (const int result : executor.map(MapOptions{.chunk_size = 7}, tasks::twice, input)) read.push_back(result);
   EXPECT_EQ(read, twice_all(1000));
+}
+
+int twice_unless_stopped(const std::stop_token& stop, int value) {
+  return stop.stop_requested() ? -1 : value * 2;
+}
+
+TYPED_TEST(ExecutorMapTest, TheFunctionMayTakeAStopToken) {
+  auto executor = this->make(2);
+  EXPECT_EQ(executor.map(twice_unless_stopped, numbers(100)).to_vector(), twice_all(100));
+  MapOptions again{.chunk_size = 7};
+  again.task.emplace().retries = 1;
+  EXPECT_EQ(executor.map(again, twice_unless_stopped, numbers(100)).to_vector(), twice_all(100));
 }
 
 // EXE-20: chunks below, equal to and above the length.

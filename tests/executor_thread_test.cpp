@@ -104,6 +104,21 @@ TEST_F(ExecutorThreadTest, DeadlineOfTheExecutorIsForAllItsTasks) {
   EXPECT_EQ(executor.submit({.deadline = std::chrono::hours(1)}, [] { return 2; }).get(), 2);
 }
 
+// The deadline of a chunk asks the item that runs to stop.
+TEST_F(ExecutorThreadTest, ItemsOfAMapAreAskedToStop) {
+  ThreadExecutor executor(2);
+  std::atomic<int> stopped{0};
+  const auto until_stopped = [&](const std::stop_token& stop, int) {
+    bodies::wait_for_stop(stop);
+    ++stopped;
+  };
+  MapOptions options{.chunk_size = 1};
+  options.task.emplace().deadline = std::chrono::milliseconds(10);
+  EXPECT_THROW(executor.for_each(options, until_stopped, std::vector<int>{1}), DeadlineExceeded);
+  executor.close();
+  EXPECT_EQ(stopped, 1);
+}
+
 // A clock that strikes in an hour keeps nothing of a task that is done.
 TEST_F(ExecutorThreadTest, TaskThatKeepsItsDeadlineIsNotKept) {
   ThreadExecutor executor(1);

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <tandem/callable.hpp>
 #include <tandem/detail/future_state.hpp>
 
 namespace tandem::detail {
@@ -59,7 +60,7 @@ struct LocalChunk : ChunkResult<R> {
 
 /// Decides how many items are run between two looks at the stop token: as many as take some microseconds, so that
 /// looking costs little and a stop is soon seen all the same.
-class LookInterval {
+class StopLookInterval {
  public:
   std::size_t items() const noexcept { return items_; }
   /// After that many.
@@ -101,12 +102,20 @@ class ItemRetries {
 /// Calls `fn` for the items from `at` to `end`, and leaves `at` behind the last one that was called. `kKeep`: with
 /// copies of the items, since they may be called again.
 template <bool kKeep, class R, class F, class Item>
-void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size_t end, ChunkResult<R>& result) {
+void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size_t end, ChunkResult<R>& result,
+               const std::stop_token& stop) {
+  const auto invoke = [&]<class... Args>(Args&&... args) -> decltype(auto) {
+    if constexpr (kTakesStopToken<const F&, Args...>) {
+      return std::invoke(fn, stop, std::forward<Args>(args)...);
+    } else {
+      return std::invoke(fn, std::forward<Args>(args)...);
+    }
+  };
   const auto call = [&](Item& item) -> decltype(auto) {
     if constexpr (kKeep) {
-      return std::apply(fn, Item(std::as_const(item)));
+      return std::apply(invoke, Item(std::as_const(item)));
     } else {
-      return std::apply(fn, std::move(item));
+      return std::apply(invoke, std::move(item));
     }
   };
   if constexpr (std::is_void_v<R>) {
@@ -133,15 +142,15 @@ void run_items(const F& fn, std::vector<Item>& items, std::size_t& at, std::size
 template <class R, class F, class Item>
 void run_chunk(const F& fn, std::vector<Item>& items, ChunkResult<R>& result, const std::stop_token& stop,
                unsigned retries) {
-  LookInterval interval;
+  StopLookInterval interval;
   ItemRetries again(retries);
   const auto begun = interval.last();
   if constexpr (!std::is_void_v<R>) result.values.reserve(items.size());
   const auto run_until = [&](std::size_t& at, std::size_t end) {
     if constexpr (std::copy_constructible<Item>) {
-      if (retries > 0) return run_items<true, R>(fn, items, at, end, result);
+      if (retries > 0) return run_items<true, R>(fn, items, at, end, result, stop);
     }
-    run_items<false, R>(fn, items, at, end, result);
+    run_items<false, R>(fn, items, at, end, result, stop);
   };
   for (std::size_t at = 0; at < items.size() && !stop.stop_requested(); interval.next()) {
     const std::size_t end = std::min(items.size(), at + interval.items());
