@@ -1,0 +1,97 @@
+// Agents that are killed at a point of their way: each task is told once all the same.
+#include <nats/nats.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <tandem/cluster.hpp>
+#include <tandem/process.hpp>
+
+#include "core/kill_point.hpp"
+#include "support/leak_checked_test.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace tandem::testing {
+namespace {
+
+constexpr const char* kDieAt = "TANDEM_TEST_AGENT_DIES_AT";
+constexpr int kTasksOfALife = 3;
+
+/// In each agent, which is this program again: it dies when it comes to the point for the third time.
+[[maybe_unused]] const bool dies = [] {
+  if (std::getenv("TANDEM_AGENT") == nullptr || std::getenv(kDieAt) == nullptr) return false;
+  static const std::string point = std::getenv(kDieAt);
+  static std::atomic<int> passes{0};
+  detail::kill_point_hook = [](const char* name) {
+    if (name == point && ++passes == kTasksOfALife) ::kill(::getpid(), SIGKILL);
+  };
+  return true;
+}();
+
+struct Told {
+  int value = 0;
+  int agent = 0;
+};
+Told double_and_say_where(int value) {
+  return {2 * value, parent_process().value().pid};
+}
+
+class ClusterKillTest : public LeakCheckedTestWith<const char*> {
+ protected:
+  void SetUp() override {
+    nats_Open(-1);  // The threads that its library keeps until the program ends.
+    LeakCheckedTestWith::SetUp();
+    ::setenv("TMPDIR", directory_->path().c_str(), 1);
+    ::setenv(kDieAt, GetParam(), 1);
+  }
+  void TearDown() override {
+    ::unsetenv(kDieAt);
+    ::unsetenv("TMPDIR");
+    directory_.reset();
+    LeakCheckedTestWith::TearDown();
+  }
+  std::chrono::seconds time_limit() const override { return std::chrono::seconds(120); }
+
+ private:
+  std::optional<TemporaryDirectory> directory_{std::in_place, "cluster_kill"};
+};
+
+TEST_P(ClusterKillTest, EachTaskIsToldOnce) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "built without kill points";
+  ClusterExecutor executor(
+      local_cluster(LocalClusterOptions{.agents = 2, .slots = 1, .lease_time = std::chrono::milliseconds(500)}),
+      ClusterOptions{.most_deliveries = 1000});
+  std::vector<Future<Told>> futures;
+  std::vector<std::atomic<int>> told(3 * kTasksOfALife);
+  for (std::size_t task = 0; task < told.size(); ++task) {
+    futures.push_back(executor.submit(double_and_say_where, static_cast<int>(task)));
+    futures.back().add_done_callback([&told, task](const Future<Told>&) { ++told[task]; });
+  }
+  std::set<int> agents;
+  for (std::size_t task = 0; task < told.size(); ++task) {
+    const Told result = futures[task].get();
+    EXPECT_EQ(result.value, 2 * static_cast<int>(task));
+    agents.insert(result.agent);
+  }
+  executor.shutdown();
+  for (const std::atomic<int>& times : told) EXPECT_EQ(times, 1);
+  // Two agents, of which each life runs less than three: nine tasks need more lives than two.
+  EXPECT_GT(agents.size(), 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Points, ClusterKillTest, ::testing::Values("agent.begin", "agent.result"),
+                         [](const auto& test) {
+                           std::string name(test.param);
+                           name[name.find('.')] = '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace tandem::testing
