@@ -128,6 +128,8 @@ void check_engine_options(const EngineOptions& options, const std::vector<Engine
     throw std::invalid_argument("a client of an engine may be silent for at least one second");
   if (options.replicas < 1 || options.replicas > 5)
     throw std::invalid_argument("the number of replicas must be from 1 to 5");
+  if (options.store_bytes < (std::size_t{64} << 20) || options.store_bytes > (std::size_t{1} << 60))
+    throw std::invalid_argument("a pool must be allowed 64 MiB to 1 EiB of a server's store");
   if (options.unstored_items == 0 || options.unstored_bytes == 0)
     throw std::invalid_argument("the limits of what is not stored yet must not be 0");
   if (options.tls && options.tls->certificate_file.empty() != options.tls->key_file.empty())

@@ -42,8 +42,12 @@ struct EngineOptions {
   std::chrono::milliseconds lease_time{10000};
   /// Where tasks and results are kept: in the server's files, or in its memory, which is faster and ends with it.
   bool in_memory = false;
-  /// On how many servers of a cluster each is kept.
+  /// On how many servers of a cluster each is kept; more than before, if the queues are there already and on fewer.
   int replicas = 1;
+  /// How much a pool may keep in the store of each of these servers: a quarter each for tasks, for results, and for the
+  /// large payloads of tasks and of results, so that tasks never take the room of results. What is beyond waits on its
+  /// side. A server that has not so much left gives what it has. Counts for who makes the queues. At least 64 MiB.
+  std::size_t store_bytes = std::size_t{16} << 30;
   /// What nobody fetches is dropped after this time: tasks and results of clients that are gone.
   std::chrono::seconds max_age{24 * 3600};
   /// Tasks of a client that agents have not heard for so long are dropped: it is dead, or finds them missing when it is

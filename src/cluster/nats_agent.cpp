@@ -405,7 +405,7 @@ void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result
     finishing_bytes_ += result.size();
     held_.erase(finishing->ack);
   }
-  if (!send(number, finishing)) on_reply(number, StoredReply{false, false, 0, "not connected"});
+  if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
 }
 
 bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) {
@@ -447,7 +447,7 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     }
   }
   if (!reply.stored) {
-    miss_queues();
+    if (!reply.full) miss_queues();
     return;
   }
   // Only now: the other way round a task would be lost whose result is on its way when the server dies.
@@ -480,7 +480,7 @@ void NatsAgent::send_again() {
     }
   }
   for (auto& [number, finishing] : due) {
-    if (!send(number, finishing)) on_reply(number, StoredReply{false, false, 0, "not connected"});
+    if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
   }
 }
 

@@ -191,7 +191,7 @@ bool NatsClient::submit(const ClusterTaskId& id, std::span<const std::byte> payl
 
 void NatsClient::on_reply(Submission& submission, const StoredReply& reply) {
   if (reply.stored && !reply.duplicate) queues_.note_task_number(reply.sequence);
-  if (!reply.stored) want_ensure();
+  if (!reply.stored && !reply.full) want_ensure();
   // The message that is there already has pieces of its own. What is not known to be stored keeps its pieces: it may
   // be.
   if (reply.duplicate && submission.elsewhere) pieces_.erase(*submission.elsewhere);
@@ -277,7 +277,7 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
     unsent.swap(unsent_);
   }
   for (const auto& submission : unsent)
-    on_reply(*submission, StoredReply{false, false, 0, "it could not be sent in time"});
+    on_reply(*submission, not_stored("it could not be sent in time"));
   if (link_.state() != EngineState::Connected) return kLook;
   if (news.found_again) ensure_wanted_ = true;  // It may be another store.
   const milliseconds rhythm = options_.client_silence / kBeats;

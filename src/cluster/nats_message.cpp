@@ -148,6 +148,12 @@ std::optional<NodeInfo> parse_node(std::string_view text) {
   return node;
 }
 
+StoredReply not_stored(std::string why) {
+  StoredReply reply;
+  reply.error = std::move(why);
+  return reply;
+}
+
 StoredReply parse_stored_reply(natsMsg* message) {
   StoredReply reply;
   if (const int status = status_of(message); status != 0) {
@@ -157,6 +163,7 @@ StoredReply parse_stored_reply(natsMsg* message) {
   const std::string_view json(natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message)));
   if (json.find("\"error\":") != std::string_view::npos) {
     reply.error = json_text(json, "\"description\":");
+    reply.full = reply.error.find("maximum bytes exceeded") != std::string::npos;
     return reply;
   }
   reply.sequence = json_number(json, "\"seq\":");

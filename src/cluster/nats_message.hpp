@@ -58,10 +58,13 @@ std::optional<ClusterTaskId> parse_id(std::string_view text);
 struct StoredReply {
   bool stored = false;
   bool duplicate = false;  // It had one of that id.
+  bool full = false;       // The stream has no room now.
   std::uint64_t sequence = 0;
   std::string error{};
 };
 StoredReply parse_stored_reply(natsMsg* message);
+/// What counts as one if there was none.
+StoredReply not_stored(std::string why);
 
 /// How often a task was delivered, by the subject that its message is to be acknowledged at; 1 if that does not say.
 std::uint64_t deliveries_of(std::string_view ack_subject);

@@ -19,12 +19,6 @@ constexpr std::size_t kMaxPieceBytes = std::size_t{4} << 20;
 // Of one payload at the same time, so that the network and the server's disk both have something to do.
 constexpr unsigned kPiecesUnderWay = 4;
 
-StoredReply not_stored(const char* why) {
-  StoredReply reply;
-  reply.error = why;
-  return reply;
-}
-
 // A process that starts anew under the same name must not use the numbers of the one before.
 std::uint64_t random_start() {
   std::random_device device;
@@ -181,7 +175,7 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
     jsDirectGetMsgOptions_Init(&which);
     which.LastBySubject = subject.c_str();
     natsMsg* made = nullptr;
-    const natsStatus status = js_DirectGetMsg(&made, link_.requests(), names_.pieces_stream().c_str(), nullptr, &which);
+    const natsStatus status = js_DirectGetMsg(&made, link_.requests(), names_.pieces_stream(list.owner).c_str(), nullptr, &which);
     const NatsMessage piece(made);
     if (status == NATS_NOT_FOUND) return Got::Gone;
     if (status != NATS_OK) return Got::Away;
@@ -197,7 +191,7 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
 void NatsPieces::erase(const PieceList& list) const noexcept {
   if (list.shared) return;
   try {
-    link_.publish("$JS.API.STREAM.PURGE." + names_.pieces_stream(),
+    link_.publish("$JS.API.STREAM.PURGE." + names_.pieces_stream(list.owner),
                   fmt::format("{{\"filter\":\"{}\"}}", names_.pieces(list.owner, std::to_string(list.number))));
   } catch (const std::exception&) {
     // Dropped by its age.

@@ -29,9 +29,19 @@ constexpr std::int64_t kMaxRequests = 100'000;
 constexpr milliseconds kAnswerWait{2000};
 constexpr unsigned kSilentTimes = 3;
 constexpr const char* kAny = "_";
+// Of tasks, of results, and of the pieces of each.
+constexpr std::int64_t kStreams = 4;
+// A stream that takes less is of no use: a piece is up to 4 MiB.
+constexpr std::int64_t kLeastBytes = std::int64_t{16} << 20;
 
 std::int64_t in_ns(nanoseconds time) {
   return time.count();
+}
+
+// In a cluster of servers the one that decides finds nobody who has it.
+bool is_want_of_room(jsErrCode code) {
+  return code == JSStorageResourcesExceededErr || code == JSMemoryResourcesExceededErr ||
+         code == JSInsufficientResourcesErr || code == JSAccountResourcesExceededErr || code == JSClusterNoPeersErr;
 }
 
 [[noreturn]] void fail(const std::string& what, natsStatus status, jsErrCode code) {
@@ -47,18 +57,19 @@ NatsNames::NatsNames(const EngineOptions& options)
       build_(options.build_id),
       tasks_stream_("tandem_tasks_" + options.pool),
       results_stream_("tandem_results_" + options.pool),
-      pieces_stream_("tandem_pieces_" + options.pool) {}
+      task_pieces_stream_("tandem_pieces_" + options.pool),
+      result_pieces_stream_("tandem_result_pieces_" + options.pool) {}
 
 std::string NatsNames::task(const std::string& node, const std::string& client) const {
   return fmt::format("{}.t.{}.{}.{}", prefix_, build_, node, client);
 }
 
 std::string NatsNames::pieces(const std::string& owner, const std::string& number) const {
-  return fmt::format("{}.p.{}.{}.*", prefix_, owner, number);
+  return fmt::format("{}.{}.{}.*", pieces_prefix(owner), owner, number);
 }
 
 std::string NatsNames::piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const {
-  return fmt::format("{}.p.{}.{}.{}", prefix_, owner, number, index);
+  return fmt::format("{}.{}.{}.{}", pieces_prefix(owner), owner, number, index);
 }
 
 std::string NatsNames::any_consumer(std::int64_t created) const {
@@ -74,43 +85,64 @@ std::string NatsNames::client_consumer(std::int64_t created, const std::string& 
   return fmt::format("client_{}_{}", created, client);
 }
 
-std::int64_t NatsQueues::ensure_stream(const std::string& name, const std::string& subjects, bool queue) {
-  jsStreamConfig config{};
-  jsStreamConfig_Init(&config);
-  const char* list[] = {subjects.c_str()};
-  config.Name = name.c_str();
-  config.Subjects = list;
-  config.SubjectsLen = 1;
-  config.Retention = queue ? js_WorkQueuePolicy : js_LimitsPolicy;
-  config.Storage = options_.in_memory ? js_MemoryStorage : js_FileStorage;
-  config.Replicas = options_.replicas;
-  config.MaxAge = in_ns(options_.max_age);
-  config.Duplicates = in_ns(kDuplicates);
-  config.AllowDirect = !queue;
-  config.MaxMsgsPerSubject = queue ? -1 : 1;
+// Empty if the server has no room for a stream of that size.
+std::optional<std::int64_t> NatsQueues::ensure_stream(const Wanted& wanted, const Share& share) {
   jsErrCode code{};
   jsStreamInfo* made = nullptr;
-  const natsStatus status = js_AddStream(&made, link_.requests(), &config, nullptr, &code);
-  const NatsOwner<jsStreamInfo> info(made);
-  if (status == NATS_OK && made != nullptr) return made->Created;
-  // One that somebody has made with other ages or replicas is as good.
-  if (code != JSStreamNameExistErr) fail("cannot make the queue " + name, status, code);
-  return created(name);
+  natsStatus status = NATS_OK;
+  NatsOwner<jsStreamInfo> info = find(wanted.name);
+  if (info == nullptr) {
+    jsStreamConfig config{};
+    jsStreamConfig_Init(&config);
+    const char* list[] = {wanted.subjects.c_str()};
+    config.Name = wanted.name.c_str();
+    config.Subjects = list;
+    config.SubjectsLen = 1;
+    config.Retention = wanted.queue ? js_WorkQueuePolicy : js_LimitsPolicy;
+    config.Storage = options_.in_memory ? js_MemoryStorage : js_FileStorage;
+    config.Replicas = options_.replicas;
+    config.MaxAge = in_ns(options_.max_age);
+    config.MaxBytes = share.bytes;
+    config.Discard = js_DiscardNew;
+    config.Duplicates = in_ns(kDuplicates);
+    config.AllowDirect = !wanted.queue;
+    config.MaxMsgsPerSubject = wanted.queue ? -1 : 1;
+    status = js_AddStream(&made, link_.requests(), &config, nullptr, &code);
+    info.reset(made);
+    // Another one was quicker.
+    if (code == JSStreamNameExistErr) info = find(wanted.name);
+    if (info == nullptr) {
+      if (is_want_of_room(code)) return std::nullopt;
+      fail("cannot make the queue " + wanted.name, status, code);
+    }
+  }
+  // One that somebody has made with other ages is as good; what is kept on fewer servers than is wanted here is not.
+  const bool too_large = share.fresh && info->Config->MaxBytes > share.bytes;
+  if (!too_large && info->Config->Replicas >= options_.replicas) return info->Created;
+  if (too_large) info->Config->MaxBytes = share.bytes;
+  info->Config->Replicas = std::max<std::int64_t>(info->Config->Replicas, options_.replicas);
+  status = js_UpdateStream(nullptr, link_.requests(), info->Config, nullptr, &code);
+  if (status != NATS_OK && is_want_of_room(code)) return std::nullopt;
+  if (status != NATS_OK) fail("cannot change the queue " + wanted.name, status, code);
+  return info->Created;
 }
 
-std::int64_t NatsQueues::created(const std::string& stream) const {
+// Null if there is none.
+NatsOwner<jsStreamInfo> NatsQueues::find(const std::string& stream) const {
   jsErrCode code{};
   jsStreamInfo* made = nullptr;
   const natsStatus status = js_GetStreamInfo(&made, link_.requests(), stream.c_str(), nullptr, &code);
-  const NatsOwner<jsStreamInfo> info(made);
+  NatsOwner<jsStreamInfo> info(made);
+  if (status == NATS_NOT_FOUND || code == JSStreamNotFoundErr) return nullptr;
   if (status != NATS_OK || made == nullptr) fail("cannot look at the queue " + stream, status, code);
-  return made->Created;
+  return info;
 }
 
 // A consumer that has the name of an older stream would stand in the way of the right one.
 void NatsQueues::check_still(const std::string& stream, std::int64_t created,
                              const std::vector<std::string>& consumers) const {
-  if (this->created(stream) == created) return;
+  const NatsOwner<jsStreamInfo> info = find(stream);
+  if (info != nullptr && info->Created == created) return;
   for (const std::string& consumer : consumers)
     static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr));
   throw EngineError("the queue " + stream + " was made anew at the same time");
@@ -168,11 +200,31 @@ std::int64_t NatsQueues::add_consumer(const std::string& stream, const std::stri
 
 NatsQueues::Made NatsQueues::ensure_streams() {
   if (link_.state() != EngineState::Connected) throw EngineError("cannot make the queues: the engine is away");
-  ensure_stream(names_.pieces_stream(), names_.all_pieces(), false);
-  Made made;
-  made.results = ensure_stream(names_.results_stream(), names_.all_results(), true);
-  made.tasks = ensure_stream(names_.tasks_stream(), names_.all_tasks(), true);
-  return made;
+  // The tasks' is made last: as long as it is not there, nothing has used the others, and their sizes can be changed.
+  const NatsOwner<jsStreamInfo> tasks = find(names_.tasks_stream());
+  Share share{static_cast<std::int64_t>(options_.store_bytes) / kStreams, tasks == nullptr};
+  // A server promises each stream its size, and refuses one for which it has no room left.
+  for (const std::int64_t wanted = share.bytes; share.bytes >= kLeastBytes; share.bytes /= 2) {
+    const std::optional<Made> made = ensure_streams(share);
+    if (!made) continue;
+    // Not all that there is: another pool may come.
+    if (share.bytes < wanted && share.bytes / 2 >= kLeastBytes)
+      static_cast<void>(ensure_streams({share.bytes / 2, share.fresh}));
+    return *made;
+  }
+  throw EngineError(fmt::format("the server has no room for the queues of the pool {}: not even for {} times {} MiB",
+                                options_.pool, kStreams, kLeastBytes >> 20));
+}
+
+std::optional<NatsQueues::Made> NatsQueues::ensure_streams(const Share& share) {
+  const auto results = ensure_stream({names_.results_stream(), names_.all_results()}, share);
+  if (!results) return std::nullopt;
+  for (const std::string& owner : {NatsNames::node_owner(""), NatsNames::client_owner("")}) {
+    if (!ensure_stream({names_.pieces_stream(owner), names_.all_pieces(owner), false}, share)) return std::nullopt;
+  }
+  const auto tasks = ensure_stream({names_.tasks_stream(), names_.all_tasks()}, share);
+  if (!tasks) return std::nullopt;
+  return Made{*tasks, *results};
 }
 
 NatsQueues::TaskConsumers NatsQueues::ensure_for_node(const std::string& node) {
@@ -256,7 +308,8 @@ void NatsQueues::withdraw(const std::string& client, const std::string& consumer
   try {
     purge(names_.tasks_stream(), names_.task("*", client));
     purge(names_.results_stream(), names_.result(client));
-    purge(names_.pieces_stream(), names_.pieces(NatsNames::client_owner(client), "*"));
+    const std::string owner = NatsNames::client_owner(client);
+    purge(names_.pieces_stream(owner), names_.pieces(owner, "*"));
     link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), consumer), "");
   } catch (const std::exception&) {
     // What is left is dropped by its age.

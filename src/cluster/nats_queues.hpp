@@ -23,16 +23,20 @@ class NatsNames {
 
   const std::string& tasks_stream() const noexcept { return tasks_stream_; }
   const std::string& results_stream() const noexcept { return results_stream_; }
-  const std::string& pieces_stream() const noexcept { return pieces_stream_; }
+  /// Pieces of tasks and pieces of results: two streams, so that the ones leave room for the others.
+  const std::string& pieces_stream(const std::string& owner) const noexcept {
+    return is_client(owner) ? task_pieces_stream_ : result_pieces_stream_;
+  }
   std::string all_tasks() const { return prefix_ + ".t.>"; }
   std::string all_results() const { return prefix_ + ".r.>"; }
-  std::string all_pieces() const { return prefix_ + ".p.>"; }
+  std::string all_pieces(const std::string& owner) const { return pieces_prefix(owner) + ".>"; }
   /// `node`: "_" for any. "*" stands for each one.
   std::string task(const std::string& node, const std::string& client) const;
   std::string result(const std::string& client) const { return prefix_ + ".r." + client; }
   /// Who stores pieces: a client and a node may have the same name.
   static std::string client_owner(const std::string& client) { return "c_" + client; }
   static std::string node_owner(const std::string& node) { return "n_" + node; }
+  static bool is_client(const std::string& owner) { return owner.starts_with("c_"); }
   std::string pieces(const std::string& owner, const std::string& number) const;
   std::string piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const;
   /// Consumers. `created`: when their stream was made. Those of two streams have two names, so that a late
@@ -46,11 +50,14 @@ class NatsNames {
   std::string cancel(const std::string& node) const { return prefix_ + ".c." + build_ + "." + node; }
 
  private:
+  std::string pieces_prefix(const std::string& owner) const { return prefix_ + (is_client(owner) ? ".p" : ".q"); }
+
   std::string prefix_;
   std::string build_;
   std::string tasks_stream_;
   std::string results_stream_;
-  std::string pieces_stream_;
+  std::string task_pieces_stream_;
+  std::string result_pieces_stream_;
 };
 
 /// Makes the queues and looks into them. Threads: every member may be called from any thread.
@@ -93,9 +100,21 @@ class NatsQueues {
     std::int64_t tasks = 0;
     std::int64_t results = 0;
   };
+  // What a stream is to be.
+  struct Wanted {
+    const std::string& name;
+    const std::string subjects;
+    bool queue = true;
+  };
+  // How much each of the streams may keep, and whether one that is there and may keep more is to be changed.
+  struct Share {
+    std::int64_t bytes = 0;
+    bool fresh = false;
+  };
   Made ensure_streams() TANDEM_REQUIRES(mutex_);
-  std::int64_t ensure_stream(const std::string& name, const std::string& subjects, bool queue) TANDEM_REQUIRES(mutex_);
-  std::int64_t created(const std::string& stream) const TANDEM_REQUIRES(mutex_);
+  std::optional<Made> ensure_streams(const Share& share) TANDEM_REQUIRES(mutex_);
+  std::optional<std::int64_t> ensure_stream(const Wanted& wanted, const Share& share) TANDEM_REQUIRES(mutex_);
+  NatsOwner<jsStreamInfo> find(const std::string& stream) const TANDEM_REQUIRES(mutex_);
   void check_still(const std::string& stream, std::int64_t created, const std::vector<std::string>& consumers) const
       TANDEM_REQUIRES(mutex_);
   void ensure_consumer(const std::string& stream, const std::string& name, const std::string& filter,

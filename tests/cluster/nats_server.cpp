@@ -76,8 +76,9 @@ void NatsServer::write_configuration() const {
   const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   std::string text = fmt::format(
       "listen: \"{}:{}\"\nports_file_dir: \"{}\"\nmax_payload: {}\n"
-      "jetstream {{ store_dir: \"{}\", max_mem: 256MB, max_file: 4GB }}\n",
-      host_, port_ == 0 ? -1 : port_, directory_.path().string(), settings_.max_payload, store().string());
+      "jetstream {{ store_dir: \"{}\", max_mem: 256MB, max_file: {} }}\n",
+      host_, port_ == 0 ? -1 : port_, directory_.path().string(), settings_.max_payload, store().string(),
+      settings_.max_file);
   if (!settings_.token.empty()) text += fmt::format("authorization {{ token: \"{}\" }}\n", settings_.token);
   if (!settings_.certificate_file.empty()) {
     text += fmt::format("tls {{ cert_file: \"{}\", key_file: \"{}\"", settings_.certificate_file, settings_.key_file);

@@ -24,6 +24,7 @@ struct NatsServerSettings {
   std::string client_ca_file{};
   /// As in the server's configuration.
   std::string max_payload = "8MB";
+  std::string max_file = "64GB";
   /// Requests for messages of consumers of the stream of tasks go to "swallowed.<consumer>" instead.
   bool swallow_requests = false;
 };
