@@ -276,8 +276,7 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
     const MutexGuard guard(mutex_);
     unsent.swap(unsent_);
   }
-  for (const auto& submission : unsent)
-    on_reply(*submission, not_stored("it could not be sent in time"));
+  for (const auto& submission : unsent) on_reply(*submission, not_stored("it could not be sent in time"));
   if (link_.state() != EngineState::Connected) return kLook;
   if (news.found_again) ensure_wanted_ = true;  // It may be another store.
   const milliseconds rhythm = options_.client_silence / kBeats;

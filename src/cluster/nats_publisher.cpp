@@ -175,7 +175,8 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
     jsDirectGetMsgOptions_Init(&which);
     which.LastBySubject = subject.c_str();
     natsMsg* made = nullptr;
-    const natsStatus status = js_DirectGetMsg(&made, link_.requests(), names_.pieces_stream(list.owner).c_str(), nullptr, &which);
+    const natsStatus status =
+        js_DirectGetMsg(&made, link_.requests(), names_.pieces_stream(list.owner).c_str(), nullptr, &which);
     const NatsMessage piece(made);
     if (status == NATS_NOT_FOUND) return Got::Gone;
     if (status != NATS_OK) return Got::Away;

@@ -25,8 +25,8 @@ class NatsStoreTest : public NatsEngineTest {
     options_.lease_time = std::chrono::seconds(10);
   }
 
-  /// Submits tasks without end until the store has no room for another one, and says how many it took; then has an agent
-  /// do them, and submits those that were refused. Each result is as large as its task.
+  /// Submits tasks without end until the store has no room for another one, and says how many it took; then has an
+  /// agent do them, and submits those that were refused. Each result is as large as its task.
   void fill_and_drain(std::size_t bytes) {
     const auto client = this->client();
     const std::string payload(bytes, 'p');
