@@ -106,17 +106,20 @@ TEST_F(ExecutorThreadTest, DeadlineOfTheExecutorIsForAllItsTasks) {
 
 // The deadline of a chunk asks the item that runs to stop.
 TEST_F(ExecutorThreadTest, ItemsOfAMapAreAskedToStop) {
-  ThreadExecutor executor(2);
+  ThreadExecutor executor(1);
+  std::atomic<int> begun{0};
   std::atomic<int> stopped{0};
   const auto until_stopped = [&](const std::stop_token& stop, int) {
+    ++begun;
     bodies::wait_for_stop(stop);
     ++stopped;
   };
   MapOptions options{.chunk_size = 1};
   options.task.emplace().deadline = std::chrono::milliseconds(10);
-  EXPECT_THROW(executor.for_each(options, until_stopped, std::vector<int>{1}), DeadlineExceeded);
-  executor.close();
-  EXPECT_EQ(stopped, 1);
+  // On a busy machine the time may be over before the item begins.
+  while (begun == 0) EXPECT_THROW(executor.for_each(options, until_stopped, std::vector<int>{1}), DeadlineExceeded);
+  executor.shutdown();
+  EXPECT_EQ(stopped, begun);
 }
 
 // A clock that strikes in an hour keeps nothing of a task that is done.
