@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -67,6 +68,8 @@ struct NodeInfo {
   bool leaving = false;
   /// What it runs now.
   std::vector<ClusterTaskId> running{};
+  /// EngineOptions::lease_time of its side, so that one that differs is found out; 0 if it does not say.
+  std::chrono::milliseconds lease_time{0};
 };
 
 /// A node of the pool and when it was last heard. Value.
@@ -80,6 +83,9 @@ struct Census {
   /// Of this client: tasks that wait or are leased, and results that it has not taken yet.
   std::uint64_t tasks = 0;
   std::uint64_t results = 0;
+  /// Which of these tasks are for one node, by its name: those of a node that does not come back stay, and must not
+  /// hide that others are missing.
+  std::map<std::string, std::uint64_t> tasks_of_nodes{};
   /// Of all clients of this build, for any node: what waits, and what is leased.
   std::uint64_t queued_in_pool = 0;
   std::uint64_t leased_in_pool = 0;
@@ -108,20 +114,24 @@ class EngineClientEvents {
   virtual void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) = 0;
   /// An announcement of a node of the pool, of this build or another.
   virtual void on_node(const NodeInfo& node) { static_cast<void>(node); }
+  /// The engine is Refused from now on: nothing more will come. Told once.
+  virtual void on_refused() {}
 };
 
 /// The client's side. Owner. Its destructor waits for callbacks that run, and gives up what the engine still has of it.
 ///
 /// Threads: every member may be called from any thread.
-/// Killed peers: agents may die at any time (see 1). If the client dies, agents drop its tasks when they have not heard
-/// it for EngineOptions::client_silence; what nobody fetches is dropped after EngineOptions::max_age. Cost: memory for
+/// Killed peers: agents may die at any time (see 1). If the client dies, agents drop its tasks, and the results that
+/// they stored, when they have not heard it for EngineOptions::client_silence; what nobody fetches is dropped after
+/// EngineOptions::max_age. Cost: memory for
 /// what is not stored yet (EngineOptions::unstored_bytes) and for one burst of results (16 MiB).
 class EngineClient {
  public:
   virtual ~EngineClient() = default;
 
-  /// Hands a task to the engine, waiting at most `patience`: for room, for the connection, and for the store to take a
-  /// large payload, which travels in pieces of at most 4 MiB. True: on_stored() or on_submit_error() will follow, once.
+  /// Hands a task to the engine, waiting at most `patience` for room and for the connection. A large payload is copied
+  /// and travels afterwards, in pieces of at most 4 MiB, one task after the other, while others go past it. True:
+  /// on_stored() or on_submit_error() will follow, once.
   /// False: nothing will follow, try again; a target of all nodes is refused so while no node is known. Throws
   /// std::invalid_argument for an id of another client or a node that cannot be one.
   virtual bool submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
@@ -156,6 +166,14 @@ class EngineAgentEvents {
   virtual void on_cancel(const ClusterTaskId& id) = 0;
   /// The result that was handed over is stored, and the task's lease has ended.
   virtual void on_finished(const ClusterTaskId& id) { static_cast<void>(id); }
+  /// As that of a client.
+  virtual void on_refused() {}
+};
+
+/// A result that an agent handed over and that was not stored. Value.
+struct UnstoredResult {
+  ClusterTaskId id{};
+  std::vector<std::byte> result{};
 };
 
 /// The agent's side. Owner. Its destructor waits for callbacks that run. Results that are not stored by then are
@@ -177,13 +195,16 @@ class EngineAgent {
   /// True is no proof. Does not wait.
   virtual bool renew(const TaskLease& lease) = 0;
   /// Hands over the result. The engine stores it, for as long as that takes, and only then ends the lease, which it
-  /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way, unless it is Refused.
+  /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way, unless it is Refused. A
+  /// result whose client has ended, or is silent, is dropped with its task.
   virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;
   /// The task goes to another agent at once.
   virtual void give_back(const TaskLease& lease) = 0;
   /// Waits until every result is stored; false after `patience`, or if it is Refused.
   virtual bool drain(std::chrono::milliseconds patience) = 0;
-  /// Tells clients about this node; about once in a second. `node`, `build_id` are filled in.
+  /// Takes out what is not stored, once it is Refused; empty before.
+  virtual std::vector<UnstoredResult> take_unstored() = 0;
+  /// Tells clients about this node; about once in a second. `node`, `build_id` and `lease_time` are filled in.
   virtual void announce(NodeInfo info) = 0;
   /// Ends lease() at once and for good.
   virtual void stop() = 0;

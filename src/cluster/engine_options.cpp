@@ -55,14 +55,31 @@ EngineServer parse_server(std::string_view text, bool tls) {
   return server;
 }
 
+// "%40" is '@'. What is refused is not repeated: it is a secret.
+std::string decoded(std::string_view text) {
+  std::string all;
+  for (; !text.empty(); text.remove_prefix(1)) {
+    if (text.front() != '%') {
+      all += text.front();
+      continue;
+    }
+    unsigned code = 0;
+    const char* const digits = text.data() + 1;
+    if (text.size() < 3 || std::from_chars(digits, digits + 2, code, 16).ptr != digits + 2 || code == 0)
+      refuse_url("has a '%' before the '@' without the two digits of a character: '%' itself is %25");
+    all += static_cast<char>(code);
+    text.remove_prefix(2);
+  }
+  return all;
+}
+
 void take_credentials(std::string_view text, EngineOptions& options) {
   const std::size_t colon = text.find(':');
-  if (colon == std::string_view::npos) {
-    if (options.token.empty() && options.user.empty()) options.token = text;
-  } else if (options.token.empty() && options.user.empty()) {
-    options.user = text.substr(0, colon);
-    options.password = text.substr(colon + 1);
-  }
+  const std::string first = decoded(text.substr(0, colon));
+  const std::string second = colon == std::string_view::npos ? std::string() : decoded(text.substr(colon + 1));
+  if (!options.token.empty() || !options.user.empty()) return;
+  (colon == std::string_view::npos ? options.token : options.user) = first;
+  options.password = second;
 }
 
 bool has_credentials(const EngineOptions& options) {
@@ -100,7 +117,7 @@ std::vector<EngineServer> take_servers(EngineOptions& options) {
     // A password may contain an '@'; a host cannot.
     if (const std::size_t at = one.rfind('@'); at != std::string_view::npos) {
       // A comma in a password would make its first part a host, which is looked up and stands in texts.
-      if (!servers.empty()) refuse_url("has an '@' behind a comma: a secret with a comma must be given on its own");
+      if (!servers.empty()) refuse_url("has an '@' behind a comma: a comma in a secret must be %2C");
       take_credentials(one.substr(0, at), options);
       one.remove_prefix(at + 1);
     }

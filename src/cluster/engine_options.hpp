@@ -24,7 +24,8 @@ struct EngineTls {
 struct EngineOptions {
   /// "nats://host:port", or "tls://host:port", which must be by TLS; several servers of one cluster with commas
   /// between. "nats://token@host" and "nats://user:password@host" are understood, before the
-  /// first server; `token`, `user` and `password` win. Nothing is decoded (%40), and a secret in it has no comma.
+  /// first server; `token`, `user` and `password` win. In these a %40 stands for '@', as in any url: a comma must be
+  /// %2C.
   std::string url{};
   std::string token{};
   std::string user{};
@@ -38,7 +39,8 @@ struct EngineOptions {
   std::string pool = "default";
   /// What this program is built from, of the same characters: tasks go to agents of the same build only.
   std::string build_id{};
-  /// How long a task that is not renewed stays an agent's. At least 100 ms; the same in all of a pool.
+  /// How long a task that is not renewed stays an agent's. At least 100 ms; the same in all of a pool:
+  /// a client logs which agent has another one, and the agent that came last decides for all.
   std::chrono::milliseconds lease_time{10000};
   /// Where tasks and results are kept: in the server's files, or in its memory, which is faster and ends with it.
   bool in_memory = false;
@@ -51,7 +53,7 @@ struct EngineOptions {
   /// What nobody fetches is dropped after this time: tasks and results of clients that are gone.
   std::chrono::seconds max_age{24 * 3600};
   /// Tasks of a client that agents have not heard for so long are dropped: it is dead, or finds them missing when it is
-  /// back. At least one second; the same in all of a pool.
+  /// back. At least one second. That of the client counts.
   std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take to come about.
   std::chrono::milliseconds connect_wait{10000};

@@ -32,11 +32,16 @@ constexpr milliseconds kRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kPause{250};
 constexpr milliseconds kLook{1000};
+// Until it is woken.
+constexpr std::chrono::hours kIdle{1};
 // A task whose pieces cannot be had now, as during an election.
 constexpr milliseconds kPutOff{1000};
 constexpr milliseconds kPiecesPatience{10000};
-// How often a task of a client that is silent is put off before it is dropped.
-constexpr std::uint64_t kLooksAtSilent = 3;
+// A task of a client that is silent is put off for so many parts of the time after which one is, and dropped after all
+// but one of them.
+constexpr int kLooksAtSilent = 3;
+// What a client says instead of a heartbeat when it ends.
+constexpr std::string_view kEnd = "end";
 constexpr std::size_t kMaxClients = 100'000;
 
 // A ticket is where the lease is kept, and the head of the task, which says what pieces there are.
@@ -63,6 +68,7 @@ class NatsAgent final : public EngineAgent {
   void finish(const TaskLease& lease, std::span<const std::byte> result) override TANDEM_EXCLUDES(mutex_);
   void give_back(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
   bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
+  std::vector<UnstoredResult> take_unstored() override TANDEM_EXCLUDES(mutex_);
   void announce(NodeInfo info) override;
   void stop() override TANDEM_EXCLUDES(mutex_);
   void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
@@ -81,6 +87,15 @@ class NatsAgent final : public EngineAgent {
     Clock::time_point renewed_at = Clock::now();
   };
 
+  // A client: when it was heard last, after what silence it counts as dead, by its own word, and whether results for it
+  // were stored.
+  struct Heard {
+    Clock::time_point at{};
+    milliseconds silence{0};
+    bool ended = false;
+    bool served = false;
+  };
+
   NatsPull::Callbacks pull_callbacks();
   void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
@@ -88,6 +103,9 @@ class NatsAgent final : public EngineAgent {
   void send_renewal(const std::string& ack) const;
   void on_renewed(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool is_silent(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  bool is_silent(const Heard* heard) const TANDEM_REQUIRES(mutex_);
+  std::optional<milliseconds> put_off_for(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  void forget_silent() TANDEM_EXCLUDES(mutex_);
   void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
   void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
@@ -95,9 +113,9 @@ class NatsAgent final : public EngineAgent {
   void send_again() TANDEM_EXCLUDES(mutex_);
   void miss_queues() {
     ++queues_missed_;
-    keeper_.wake();
+    maker_.wake();
   }
-  bool make_queues() TANDEM_EXCLUDES(mutex_);
+  milliseconds make_queues() TANDEM_EXCLUDES(mutex_);
   void on_cancel(const NatsMessage& message);
   milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
   void changed() TANDEM_REQUIRES(mutex_) {
@@ -108,11 +126,12 @@ class NatsAgent final : public EngineAgent {
   const EngineOptions options_;
   const std::string node_;
   EngineAgentEvents& events_;
-  // How often the queues were missed, and up to which of these times they have been made since: by the keeper, because
-  // a server that does not answer is waited for.
+  // How often the queues were missed, and up to which of these times they have been made since.
   std::atomic<std::uint64_t> queues_missed_{0};
   std::atomic<std::uint64_t> queues_made_{0};
+  bool refusal_is_told_ = false;  // The keeper's.
   NatsKeeper keeper_;
+  NatsKeeper maker_;  // Of queues: a server that does not answer is waited for, and no lease may end meanwhile.
   NatsLink link_;
   NatsQueues queues_;
   Mutex ensure_mutex_;  // The later names are those that stay.
@@ -126,7 +145,9 @@ class NatsAgent final : public EngineAgent {
   std::map<std::string, Clock::time_point> held_ TANDEM_GUARDED_BY(mutex_);
   bool stopped_ TANDEM_GUARDED_BY(mutex_) = false;
   std::map<std::uint64_t, std::shared_ptr<Finishing>> finishing_ TANDEM_GUARDED_BY(mutex_);
-  std::map<std::string, Clock::time_point> heard_ TANDEM_GUARDED_BY(mutex_);  // Clients.
+  std::map<std::string, Heard> heard_ TANDEM_GUARDED_BY(mutex_);  // Clients.
+  // Clients that were not heard when a task of theirs came, and when that was first.
+  std::map<std::string, Clock::time_point> missed_ TANDEM_GUARDED_BY(mutex_);
   Clock::time_point listening_since_ TANDEM_GUARDED_BY(mutex_) = Clock::now();
   std::size_t finishing_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_finishing_ TANDEM_GUARDED_BY(mutex_) = 0;
@@ -147,7 +168,8 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
     : options_(options),
       node_(node),
       events_(events),
-      link_(options_, servers, "tandem agent " + node, {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
+      link_(options_, servers, "tandem agent " + node,
+            {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }, [this] { keeper_.wake(); }}),
       queues_(link_, options_),
       pieces_(link_, queues_.names(), publisher_, NatsNames::node_owner(node_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
@@ -162,10 +184,12 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
                   [this](NatsMessage message) { on_heartbeat(message); }) {
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
+  maker_.start([this](const NatsKeeper::News&) { return make_queues(); });
 }
 
 NatsAgent::~NatsAgent() {
   stop();
+  maker_.stop();
   keeper_.stop();
 }
 
@@ -299,9 +323,8 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::functio
   lease.deliveries = deliveries_of(ack);
   if (is_silent(head->id.client)) {
     // Its heartbeat may be behind the task: so not at the first sight.
-    const milliseconds later = options_.client_silence / kLooksAtSilent;
-    if (lease.deliveries < kLooksAtSilent) {
-      link_.publish(ack, put_off(later));
+    if (const std::optional<milliseconds> later = put_off_for(head->id.client)) {
+      link_.publish(ack, put_off(*later));
       return std::nullopt;
     }
     log_line(LogLevel::Info, "a task of client {} is dropped, which is silent", head->id.client);
@@ -365,28 +388,79 @@ void NatsAgent::give_back(const TaskLease& lease) {
   link_.publish(ack, "-NAK");
 }
 
-// Whether it was not heard for so long that it would have been.
+// Whether it has ended, or was not heard for so long that it would have been.
 bool NatsAgent::is_silent(const std::string& client) {
   const MutexGuard guard(mutex_);
-  const Clock::time_point since = Clock::now() - options_.client_silence;
-  if (listening_since_ > since) return false;
   const auto heard = heard_.find(client);
-  return heard == heard_.end() || heard->second < since;
+  return is_silent(heard != heard_.end() ? &heard->second : nullptr);
+}
+
+bool NatsAgent::is_silent(const Heard* heard) const {
+  if (heard != nullptr && heard->ended) return true;
+  const Clock::time_point since = Clock::now() - (heard != nullptr ? heard->silence : options_.client_silence);
+  return listening_since_ <= since && (heard == nullptr || heard->at < since);
+}
+
+// How much later a task of a silent client is to be looked at again; empty if it was long enough. How often it was
+// handed out says nothing: that counts what agents gave back, too.
+std::optional<milliseconds> NatsAgent::put_off_for(const std::string& client) {
+  const MutexGuard guard(mutex_);
+  const auto heard = heard_.find(client);
+  if (heard != heard_.end() && heard->second.ended) return std::nullopt;
+  const milliseconds part = (heard != heard_.end() ? heard->second.silence : options_.client_silence) / kLooksAtSilent;
+  const Clock::time_point now = Clock::now();
+  if (missed_.size() >= kMaxClients) missed_.clear();
+  const Clock::time_point since = missed_.emplace(client, now).first->second;
+  return now - since < part * (kLooksAtSilent - 1) ? std::optional(part) : std::nullopt;
 }
 
 void NatsAgent::on_heartbeat(const NatsMessage& message) {
   const std::string_view subject = natsMsg_GetSubject(message.get());
   const std::string client(subject.substr(subject.rfind('.') + 1));
+  const std::span<const std::byte> bytes = payload_of(message.get());
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::int64_t silence_ms = 0;
+  std::from_chars(text.data(), text.data() + text.size(), silence_ms);
   const MutexGuard guard(mutex_);
-  const Clock::time_point now = Clock::now();
-  if (!heard_.contains(client))
-    std::erase_if(heard_, [&](const auto& heard) { return heard.second < now - options_.client_silence; });
-  if (heard_.size() < kMaxClients || heard_.contains(client)) heard_[client] = now;
+  missed_.erase(client);
+  const auto found = heard_.find(client);
+  if (found == heard_.end() && heard_.size() >= kMaxClients) return;
+  Heard& heard = found != heard_.end() ? found->second : heard_[client];
+  if (found == heard_.end()) heard.silence = options_.client_silence;
+  heard.at = Clock::now();
+  heard.ended = text == kEnd;
+  if (!heard.ended) heard.silence = silence_ms > 0 ? milliseconds(silence_ms) : options_.client_silence;
+}
+
+// The results that were stored for one that has died are nobody's.
+void NatsAgent::forget_silent() {
+  std::vector<std::string> dead;
+  {
+    const MutexGuard guard(mutex_);
+    const Clock::time_point now = Clock::now();
+    std::erase_if(heard_, [&](const auto& heard) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+      if (!is_silent(&heard.second) || now - heard.second.at < heard.second.silence) return false;
+      if (heard.second.served) dead.push_back(heard.first);
+      return true;
+    });
+  }
+  for (const std::string& client : dead) {
+    log_line(LogLevel::Info, "what there is of client {} is dropped, which is silent", client);
+    queues_.withdraw(client, {});
+  }
 }
 
 void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result) {
   const std::optional<NatsHead> task = head_of(lease);
   if (!task) throw std::invalid_argument("a lease that is of no engine");
+  if (is_silent(lease.id.client)) {
+    // Stored, it would stay: nobody takes it.
+    link_.publish(ack_of(lease), "+ACK");
+    if (task->elsewhere) pieces_.erase(*task->elsewhere);
+    const MutexGuard guard(mutex_);
+    held_.erase(ack_of(lease));
+    return;
+  }
   const auto finishing = std::make_shared<Finishing>();
   finishing->ack = ack_of(lease);
   finishing->head.id = lease.id;
@@ -404,6 +478,9 @@ void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result
     finishing_.emplace(number, finishing);
     finishing_bytes_ += result.size();
     held_.erase(finishing->ack);
+    // One that was not heard yet is to be missed, too.
+    if (heard_.size() < kMaxClients)
+      heard_.try_emplace(lease.id.client, Heard{Clock::now(), options_.client_silence}).first->second.served = true;
   }
   if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
 }
@@ -415,11 +492,12 @@ bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& fin
   if (pieces_.too_large(payload.size())) {
     if (link_.state() != EngineState::Connected) return false;
     // The keeper may be here itself: what it does in time goes on.
-    const auto between = [this] {
+    const auto go_on = [this] {
       publisher_.expire();
       renew_finishing();
+      return !keeper_.stopping();
     };
-    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, Deadline::after(kPiecesPatience), between);
+    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, kPiecesPatience, go_on);
     if (!head.elsewhere) return false;
     payload = {};
   }
@@ -492,9 +570,22 @@ bool NatsAgent::drain(milliseconds patience) {
   return finishing_.empty();
 }
 
+std::vector<UnstoredResult> NatsAgent::take_unstored() {
+  std::vector<UnstoredResult> all;
+  const MutexGuard guard(mutex_);
+  if (link_.state() != EngineState::Refused) return all;
+  // Copied: the keeper may be about to send one.
+  for (const auto& [number, finishing] : std::exchange(finishing_, {}))
+    all.push_back({finishing->head.id, finishing->result});
+  finishing_bytes_ = 0;
+  changed();
+  return all;
+}
+
 void NatsAgent::announce(NodeInfo info) {
   info.node = node_;
   info.build_id = options_.build_id;
+  info.lease_time = options_.lease_time;
   std::replace(info.host.begin(), info.host.end(), '\n', ' ');
   link_.publish(queues_.names().announcement(node_), node_text(info, link_.max_payload_bytes()));
 }
@@ -517,7 +608,7 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     publisher_.lose_all();
   }
   publisher_.expire();
-  if (news.found_again) ++queues_missed_;  // It may be another store.
+  if (news.found_again) miss_queues();  // It may be another store.
   if (news.lost || news.found_again) {
     const MutexGuard guard(mutex_);
     listening_since_ = Clock::now();
@@ -528,12 +619,13 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     const MutexGuard guard(mutex_);
     waiting = std::any_of(finishing_.begin(), finishing_.end(), [](const auto& one) { return !one.second->sent; });
   }
-  bool made = true;
-  if (link_.state() == EngineState::Connected) {
-    made = make_queues();
+  const EngineState state = link_.state();
+  if (state == EngineState::Connected) {
     send_again();
+    forget_silent();
   }
-  return std::min(waiting || !made ? kPause : kLook, options_.lease_time / 3);
+  if (state == EngineState::Refused && !std::exchange(refusal_is_told_, true)) events_.on_refused();
+  return std::min(waiting ? kPause : kLook, options_.lease_time / 3);
 }
 
 void NatsAgent::ensure() {
@@ -543,20 +635,20 @@ void NatsAgent::ensure() {
   any_.aim(names.any);
 }
 
-// If they are missing. False if that has to wait a moment.
-bool NatsAgent::make_queues() {
+// If they are missing. Says when to look again.
+milliseconds NatsAgent::make_queues() {
   const std::uint64_t missed = queues_missed_;
-  if (queues_made_ == missed) return true;
+  if (queues_made_ == missed || link_.state() != EngineState::Connected) return kIdle;
   try {
     ensure();
   } catch (const EngineError& error) {
     log_line(LogLevel::Info, "{}", error.what());
-    return false;
+    return kPause;
   }
   queues_made_ = missed;
   const MutexGuard guard(mutex_);
   changed();
-  return true;
+  return queues_missed_ == missed ? kIdle : kPause;
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,12 +34,18 @@ constexpr milliseconds kResultRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kEnsurePause{250};
 constexpr milliseconds kLook{1000};
+// Until it is woken.
+constexpr std::chrono::hours kIdle{1};
 // Within the time after which agents take a client for dead.
 constexpr int kBeats = 6;
 // A node that was silent for so long is not one of all nodes; for so long, it is forgotten.
 constexpr std::chrono::seconds kSilent{10};
 constexpr std::chrono::seconds kForgotten{60};
 constexpr std::size_t kMaxNodes = 100'000;
+// A large payload gives up if a piece of it waits so long for room or for the connection, and messages behind it.
+constexpr milliseconds kLargePatience{2000};
+// What agents hear instead of a heartbeat when a client ends.
+constexpr const char* kEnd = "end";
 
 class NatsClient final : public EngineClient {
  public:
@@ -63,30 +71,54 @@ class NatsClient final : public EngineClient {
     std::size_t left TANDEM_GUARDED_BY(mutex) = 0;
     std::string error TANDEM_GUARDED_BY(mutex){};
   };
+  // One whose payload travels in pieces.
+  struct Large {
+    std::shared_ptr<Submission> submission;
+    std::vector<std::string> receivers;
+    std::vector<std::byte> payload;
+    bool for_all = false;
+  };
 
   std::vector<std::string> subjects_of(const TaskTarget& target) const;
+  bool submit_large(Large large, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
+  void send_large() TANDEM_EXCLUDES(mutex_);
+  void send_pieces(const Large& large) TANDEM_EXCLUDES(mutex_);
+  std::size_t send(const std::shared_ptr<Submission>& submission, const std::vector<std::string>& receivers,
+                   const NatsHead& head, std::span<const std::byte> payload, const Deadline& deadline);
   void on_reply(Submission& submission, const StoredReply& reply);
   void on_result(NatsMessage message);
   void on_announcement(NatsMessage message) TANDEM_EXCLUDES(mutex_);
   void want_ensure() {
-    ensure_wanted_ = true;
-    keeper_.wake();
+    ++queues_missed_;
+    maker_.wake();
   }
+  milliseconds make_queues();
   milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
-  void beat() { link_.publish(queues_.names().heartbeat(client_), ""); }
+  void beat() { link_.publish(queues_.names().heartbeat(client_), std::to_string(options_.client_silence.count())); }
   bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest); }
 
   const EngineOptions options_;
   const std::string client_;
   EngineClientEvents& events_;
-  std::atomic<bool> ensure_wanted_{false};
-  Clock::time_point beat_at_{};  // The keeper's.
+  // How often the queues were missed, and up to which of these times they have been made since.
+  std::atomic<std::uint64_t> queues_missed_{0};
+  std::atomic<std::uint64_t> queues_made_{0};
+  Clock::time_point beat_at_{};   // The keeper's.
+  bool refusal_is_told_ = false;  // The keeper's.
   NatsKeeper keeper_;
+  NatsKeeper maker_;  // Of queues: a server that does not answer is waited for, and nothing else waits with it.
   NatsLink link_;
   NatsQueues queues_;
   Mutex ensure_mutex_;  // The later name is the one that stays.
   mutable Mutex mutex_;
   std::map<std::string, SeenNode> nodes_ TANDEM_GUARDED_BY(mutex_);
+  // What travels in pieces, the first one now, by a thread of its own: so long as that takes.
+  std::deque<Large> large_ TANDEM_GUARDED_BY(mutex_);
+  std::size_t large_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
+  ConditionVariable large_changed_;
+  std::thread sender_ TANDEM_GUARDED_BY(mutex_);
+  std::atomic<bool> ending_{false};
+  std::map<std::string, milliseconds> other_leases_ TANDEM_GUARDED_BY(mutex_);  // By the node that has it.
   // What submit() could not send, to be told by the keeper: not from within a call of the client.
   std::vector<std::shared_ptr<Submission>> unsent_ TANDEM_GUARDED_BY(mutex_);
   // What has subscriptions is last: it ends before what its callbacks use.
@@ -102,15 +134,16 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
       client_(client),
       events_(events),
       link_(options_, servers, "tandem client " + client,
-            {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }}),
+            {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }, [this] { keeper_.wake(); }}),
       queues_(link_, options_),
       pieces_(link_, queues_.names(), publisher_, NatsNames::client_owner(client_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       results_(link_, queues_.names().results_stream(),
                {[this](NatsMessage message) { on_result(std::move(message)); },
                 [this](bool gone) {
-                  if (gone || results_.stage() != NatsPull::Stage::Idle) {
-                    if (gone) ensure_wanted_ = true;
+                  if (gone) {
+                    want_ensure();
+                  } else if (results_.stage() != NatsPull::Stage::Idle) {
                     keeper_.wake();
                   } else if (!ask_for_results()) {
                     want_ensure();
@@ -121,10 +154,22 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
   beat();
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
+  maker_.start([this](const NatsKeeper::News&) { return make_queues(); });
 }
 
 NatsClient::~NatsClient() {
+  std::thread sender;
+  {
+    const MutexGuard guard(mutex_);
+    ending_ = true;
+    large_changed_.notify_all();
+    sender.swap(sender_);
+  }
+  if (sender.joinable()) sender.join();
+  maker_.stop();
   keeper_.stop();
+  // What still runs is not to be stored: so agents hear it before the rest is dropped.
+  link_.publish(queues_.names().heartbeat(client_), kEnd);
   queues_.withdraw(client_, results_.consumer());
   if (link_.state() == EngineState::Connected) static_cast<void>(natsConnection_FlushTimeout(link_.get(), 1000));
 }
@@ -158,35 +203,87 @@ bool NatsClient::submit(const ClusterTaskId& id, std::span<const std::byte> payl
   const auto submission = std::make_shared<Submission>();
   submission->id = id;
   if (for_all) submission->nodes = receivers;
-  NatsHead head;
-  head.id = id;
-  if (pieces_.too_large(payload.size())) {
-    head.elsewhere = pieces_.put(payload, for_all, deadline, [] {});
-    if (!head.elsewhere) return false;
-    submission->elsewhere = head.elsewhere;
-    payload = {};
-  }
   {
     const MutexGuard guard(submission->mutex);
     submission->left = receivers.size();
   }
-  bool sent = false;
+  if (pieces_.too_large(payload.size()))
+    return submit_large({submission, receivers, {payload.begin(), payload.end()}, for_all}, deadline);
+  NatsHead head;
+  head.id = id;
+  const std::size_t sent = send(submission, receivers, head, payload, deadline);
+  if (sent == 0) return false;
+  const MutexGuard guard(mutex_);
+  for (std::size_t at = sent; at < receivers.size(); ++at) unsent_.push_back(submission);
+  if (sent < receivers.size()) keeper_.wake();
+  return true;
+}
+
+// Says how many messages are on their way, of which the first may be none.
+std::size_t NatsClient::send(const std::shared_ptr<Submission>& submission, const std::vector<std::string>& receivers,
+                             const NatsHead& head, std::span<const std::byte> payload, const Deadline& deadline) {
+  const ClusterTaskId& id = head.id;
+  std::size_t sent = 0;
   for (const std::string& receiver : receivers) {
     const auto done = [this, submission](const StoredReply& reply) { on_reply(*submission, reply); };
-    if (publisher_.publish(queues_.names().task(receiver, client_), &head,
-                           fmt::format("{}.{}.{}.{}", client_, id.number, id.attempt, receiver), payload, done,
-                           deadline)) {
-      sent = true;
-    } else if (sent) {
-      const MutexGuard guard(mutex_);
-      unsent_.push_back(submission);
-      keeper_.wake();
-    } else {
-      if (head.elsewhere) pieces_.erase(*head.elsewhere);
-      return false;
-    }
+    if (!publisher_.publish(queues_.names().task(receiver, client_), &head,
+                            fmt::format("{}.{}.{}.{}", client_, id.number, id.attempt, receiver), payload, done,
+                            deadline))
+      break;
+    ++sent;
   }
+  return sent;
+}
+
+bool NatsClient::submit_large(Large large, const Deadline& deadline) {
+  if (!link_.wait_connected(std::chrono::ceil<milliseconds>(deadline.left(std::chrono::hours(24))))) return false;
+  const MutexGuard guard(mutex_);
+  while (!large_.empty() && large_bytes_ + large.payload.size() > options_.unstored_bytes) {
+    if (deadline.passed()) return false;
+    large_changed_.wait_for(mutex_, deadline.left(kLook));
+  }
+  large_bytes_ += large.payload.size();
+  large_.push_back(std::move(large));
+  if (!sender_.joinable()) sender_ = std::thread([this] { send_large(); });
+  large_changed_.notify_all();
   return true;
+}
+
+void NatsClient::send_large() {
+  for (;;) {
+    const Large* next = nullptr;
+    {
+      const MutexGuard guard(mutex_);
+      while (large_.empty() && !ending_) large_changed_.wait(mutex_);
+      if (ending_) return;
+      next = &large_.front();  // It stays there: only this thread takes any out.
+    }
+    try {
+      send_pieces(*next);
+    } catch (const std::exception& error) {
+      for (std::size_t left = next->receivers.size(); left > 0; --left)
+        on_reply(*next->submission, not_stored(error.what()));
+    }
+    const MutexGuard guard(mutex_);
+    large_bytes_ -= next->payload.size();
+    large_.pop_front();
+    large_changed_.notify_all();
+  }
+}
+
+void NatsClient::send_pieces(const Large& large) {
+  NatsHead head;
+  head.id = large.submission->id;
+  head.elsewhere = pieces_.put(large.payload, large.for_all, kLargePatience, [this] { return !ending_; });
+  std::size_t sent = 0;
+  if (head.elsewhere) {
+    large.submission->elsewhere = head.elsewhere;
+    sent = send(large.submission, large.receivers, head, {}, Deadline::after(kLargePatience));
+    if (sent == 0) pieces_.erase(*head.elsewhere);
+  }
+  for (; sent < large.receivers.size(); ++sent)
+    on_reply(*large.submission,
+             not_stored(head.elsewhere ? "it could not be sent in time" : "its payload could not be stored in time"));
 }
 
 void NatsClient::on_reply(Submission& submission, const StoredReply& reply) {
@@ -252,6 +349,12 @@ void NatsClient::on_announcement(NatsMessage message) {
     std::erase_if(nodes_, [now = Clock::now()](const auto& seen) { return now - seen.second.heard_at > kForgotten; });
     if (nodes_.size() >= kMaxNodes && !nodes_.contains(node->node)) return;
     nodes_[node->node] = SeenNode{*node, Clock::now()};
+    if (node->lease_time.count() != 0 && node->lease_time != options_.lease_time &&
+        node->build_id == options_.build_id &&
+        std::exchange(other_leases_[node->node], node->lease_time) != node->lease_time)
+      log_line(LogLevel::Warning,
+               "node {} has leases of {} ms and this program of {} ms: all of a pool must have the same", node->node,
+               node->lease_time.count(), options_.lease_time.count());
   }
   events_.on_node(*node);
 }
@@ -277,29 +380,36 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
     unsent.swap(unsent_);
   }
   for (const auto& submission : unsent) on_reply(*submission, not_stored("it could not be sent in time"));
+  if (link_.state() == EngineState::Refused && !std::exchange(refusal_is_told_, true)) events_.on_refused();
   if (link_.state() != EngineState::Connected) return kLook;
-  if (news.found_again) ensure_wanted_ = true;  // It may be another store.
+  if (news.found_again) want_ensure();  // It may be another store.
   const milliseconds rhythm = options_.client_silence / kBeats;
   if (Clock::now() >= beat_at_) {
     beat();
     beat_at_ = Clock::now() + rhythm;
   }
   if (results_.stage() == NatsPull::Stage::Overdue) {
-    ensure_wanted_ = true;
+    want_ensure();
     results_.forget();
   }
-  if (ensure_wanted_.exchange(false)) {
-    try {
-      ensure();
-    } catch (const EngineError& error) {
-      log_line(LogLevel::Info, "{}", error.what());
-      ensure_wanted_ = true;
-      return kEnsurePause;
-    }
-  }
+  if (queues_made_ != queues_missed_) return kEnsurePause;
   if (results_.stage() == NatsPull::Stage::Paused) return kEnsurePause;
   if (results_.stage() == NatsPull::Stage::Idle && !ask_for_results()) return kEnsurePause;
   return std::min(kLook, rhythm);
+}
+
+milliseconds NatsClient::make_queues() {
+  const std::uint64_t missed = queues_missed_;
+  if (queues_made_ == missed || link_.state() != EngineState::Connected) return kIdle;
+  try {
+    ensure();
+  } catch (const EngineError& error) {
+    log_line(LogLevel::Info, "{}", error.what());
+    return kEnsurePause;
+  }
+  queues_made_ = missed;
+  keeper_.wake();
+  return queues_missed_ == missed ? kIdle : kEnsurePause;
 }
 
 }  // namespace

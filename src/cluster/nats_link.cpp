@@ -136,7 +136,11 @@ struct NatsLink::Watch {
     static_cast<Watch*>(self)->become(EngineState::Connected);
     if (static_cast<Watch*>(self)->callbacks.found_again) static_cast<Watch*>(self)->callbacks.found_again();
   }
-  static void on_closed(natsConnection*, void* self) { static_cast<Watch*>(self)->become(EngineState::Refused); }
+  static void on_closed(natsConnection*, void* self) {
+    // The callback first: when the state is told, this object may go.
+    if (static_cast<Watch*>(self)->callbacks.closed) static_cast<Watch*>(self)->callbacks.closed();
+    static_cast<Watch*>(self)->become(EngineState::Refused);
+  }
 };
 
 NatsLink::NatsLink(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& name,

@@ -45,6 +45,8 @@ class NatsLink {
   struct Callbacks {
     std::function<void()> lost{};
     std::function<void()> found_again{};
+    /// For good; also when this object ends.
+    std::function<void()> closed{};
   };
 
   /// Waits at most EngineOptions::connect_wait for a server; one that refuses this side is not asked twice. Throws

@@ -12,7 +12,7 @@ namespace tandem::detail {
 namespace {
 
 constexpr std::string_view kVersion = "1";
-constexpr std::string_view kNodeLine = "tandem-node 1";
+constexpr std::string_view kNodeLine = "tandem-node 2";
 constexpr std::size_t kMaxHostLength = 255;
 
 template <class Number>
@@ -120,8 +120,9 @@ std::optional<ClusterTaskId> parse_id(std::string_view text) {
 }
 
 std::string node_text(const NodeInfo& node, std::size_t max_bytes) {
-  std::string text = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n", kNodeLine, node.node, node.build_id,
-                                 node.host.substr(0, kMaxHostLength), node.slots, node.leaving ? 1 : 0);
+  std::string text =
+      fmt::format("{}\n{}\n{}\n{}\n{} {}\n{}\n", kNodeLine, node.node, node.build_id,
+                  node.host.substr(0, kMaxHostLength), node.slots, node.lease_time.count(), node.leaving ? 1 : 0);
   for (const ClusterTaskId& id : node.running) {
     const std::string line = id_text(id) + '\n';
     if (text.size() + line.size() > max_bytes) break;
@@ -134,9 +135,14 @@ std::optional<NodeInfo> parse_node(std::string_view text) {
   const std::vector<std::string_view> lines = split(text, '\n');
   NodeInfo node;
   unsigned leaving = 0;
+  std::int64_t lease_ms = 0;
+  const std::vector<std::string_view> numbers = lines.size() > 4 ? split(lines[4], ' ') : lines;
+  if (numbers.size() != 2 || !read_number(numbers[0], node.slots) || !read_number(numbers[1], lease_ms) || lease_ms < 0)
+    return std::nullopt;
+  node.lease_time = std::chrono::milliseconds(lease_ms);
   if (lines.size() < 7 || lines[0] != kNodeLine || !lines.back().empty() || !read_name(lines[1], node.node) ||
-      !read_name(lines[2], node.build_id) || lines[3].size() > kMaxHostLength || !read_number(lines[4], node.slots) ||
-      !read_number(lines[5], leaving) || leaving > 1)
+      !read_name(lines[2], node.build_id) || lines[3].size() > kMaxHostLength || !read_number(lines[5], leaving) ||
+      leaving > 1)
     return std::nullopt;
   node.host = lines[3];
   node.leaving = leaving == 1;

@@ -121,8 +121,8 @@ std::size_t NatsPieces::piece_bytes() const {
   return std::min(kMaxPieceBytes, link_.max_payload_bytes());
 }
 
-std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, bool shared, const Deadline& deadline,
-                                         const std::function<void()>& between) {
+std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, bool shared,
+                                         std::chrono::milliseconds patience, const std::function<bool()>& go_on) {
   struct Progress {
     Mutex mutex;
     ConditionVariable changed;
@@ -130,7 +130,7 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
     bool failed TANDEM_GUARDED_BY(mutex) = false;
     // Waits until at most `most` are under way; false if one has failed. Every message that is sent comes to an end by
     // expire() or lose_all(), but these may be called by the very thread that waits here.
-    bool wait(unsigned most, const NatsLink& link, const std::function<void()>& between) TANDEM_EXCLUDES(mutex) {
+    bool wait(unsigned most, const NatsLink& link, const std::function<bool()>& go_on) TANDEM_EXCLUDES(mutex) {
       const Deadline deadline = Deadline::after(kAnswerWait);
       for (;;) {
         {
@@ -138,8 +138,7 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
           if (under_way > most && !deadline.passed()) changed.wait_for(mutex, deadline.left(kBetween));
           if (under_way <= most) return !failed;
         }
-        if (deadline.passed() || link.state() != EngineState::Connected) return false;
-        between();
+        if (deadline.passed() || link.state() != EngineState::Connected || !go_on()) return false;
       }
     }
     void count(int step, bool bad) TANDEM_EXCLUDES(mutex) {
@@ -153,15 +152,17 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
   const std::size_t size = piece_bytes();
   PieceList list{owner_, next_++, 0, payload.size(), shared};
   for (std::span<const std::byte> rest = payload; !rest.empty(); rest = rest.subspan(std::min(size, rest.size()))) {
-    if (!progress->wait(kPiecesUnderWay - 1, link_, between)) break;
-    between();
+    if (!progress->wait(kPiecesUnderWay - 1, link_, go_on) || !go_on()) {
+      progress->count(0, true);
+      break;
+    }
     progress->count(1, false);
     const auto done = [progress](const StoredReply& reply) { progress->count(-1, !reply.stored); };
     if (!publisher_.publish(names_.piece(list.owner, list.number, list.pieces++), nullptr, {},
-                            rest.first(std::min(size, rest.size())), done, deadline))
+                            rest.first(std::min(size, rest.size())), done, Deadline::after(patience)))
       progress->count(-1, true);
   }
-  if (progress->wait(0, link_, between)) return list;
+  if (progress->wait(0, link_, go_on)) return list;
   list.shared = false;
   erase(list);
   return std::nullopt;
@@ -178,7 +179,7 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
     const natsStatus status =
         js_DirectGetMsg(&made, link_.requests(), names_.pieces_stream(list.owner).c_str(), nullptr, &which);
     const NatsMessage piece(made);
-    if (status == NATS_NOT_FOUND) return Got::Gone;
+    if (status == NATS_NOT_FOUND) return ask_leader(list);
     if (status != NATS_OK) return Got::Away;
     const std::span<const std::byte> bytes = payload_of(piece.get());
     // Memory for what has come, never for what is announced.
@@ -187,6 +188,24 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
     between();
   }
   return payload.size() == list.bytes ? Got::All : Got::Gone;
+}
+
+// Any server that has a replica answers for a piece, also one that has not heard of it yet; only the leader tells what
+// there is in the stream.
+NatsPieces::Got NatsPieces::ask_leader(const PieceList& list) const {
+  jsOptions options{};
+  jsOptions_Init(&options);
+  const std::string subjects = names_.pieces(list.owner, std::to_string(list.number));
+  options.Stream.Info.SubjectsFilter = subjects.c_str();
+  jsErrCode code{};
+  jsStreamInfo* made = nullptr;
+  const natsStatus status =
+      js_GetStreamInfo(&made, link_.requests(), names_.pieces_stream(list.owner).c_str(), &options, &code);
+  const NatsOwner<jsStreamInfo> info(made);
+  if (status == NATS_NOT_FOUND || code == JSStreamNotFoundErr) return Got::Gone;
+  if (status != NATS_OK || made == nullptr) return Got::Away;
+  const jsStreamStateSubjects* const found = made->State.Subjects;
+  return found != nullptr && static_cast<std::uint64_t>(found->Count) >= list.pieces ? Got::Away : Got::Gone;
 }
 
 void NatsPieces::erase(const PieceList& list) const noexcept {

@@ -72,10 +72,10 @@ class NatsPieces {
 
   /// Whether a payload has to be cut.
   bool too_large(std::size_t bytes) const { return bytes > piece_bytes(); }
-  /// Stores all of it; empty if that does not succeed until the deadline, or some seconds behind it. `between` is
-  /// called every now and then while it waits.
-  std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, const Deadline& deadline,
-                               const std::function<void()>& between);
+  /// Stores all of it; empty if a piece waits for room or for the connection longer than `patience`, or ten seconds for
+  /// its answer. `go_on` is called every now and then while it waits: false ends it.
+  std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, std::chrono::milliseconds patience,
+                               const std::function<bool()>& go_on);
   enum class Got {
     All,
     Gone,  ///< It was erased, or lost.
@@ -88,6 +88,7 @@ class NatsPieces {
 
  private:
   std::size_t piece_bytes() const;
+  Got ask_leader(const PieceList& list) const;
 
   const NatsLink& link_;
   const NatsNames& names_;

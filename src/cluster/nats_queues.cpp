@@ -64,6 +64,11 @@ std::string NatsNames::task(const std::string& node, const std::string& client) 
   return fmt::format("{}.t.{}.{}.{}", prefix_, build_, node, client);
 }
 
+std::string NatsNames::node_of_task(const std::string& subject) const {
+  const std::size_t start = prefix_.size() + 3 + build_.size() + 1;
+  return start < subject.size() ? subject.substr(start, subject.find('.', start) - start) : std::string();
+}
+
 std::string NatsNames::pieces(const std::string& owner, const std::string& number) const {
   return fmt::format("{}.{}.{}.*", pieces_prefix(owner), owner, number);
 }
@@ -260,7 +265,10 @@ std::optional<NatsQueues::Held> NatsQueues::look(const std::string& stream, cons
   held.last = made->State.LastSeq;
   held.created = made->Created;
   const jsStreamStateSubjects* subjects = made->State.Subjects;
-  for (int i = 0; subjects != nullptr && i < subjects->Count; ++i) held.messages += subjects->List[i].Msgs;
+  for (int i = 0; subjects != nullptr && i < subjects->Count; ++i) {
+    held.messages += subjects->List[i].Msgs;
+    held.by_subject[subjects->List[i].Subject] = subjects->List[i].Msgs;
+  }
   return held;
 }
 
@@ -280,6 +288,9 @@ std::optional<Census> NatsQueues::census(const std::string& client) {
   Census census;
   census.tasks = tasks->messages;
   census.results = results->messages;
+  for (const auto& [subject, count] : tasks->by_subject) {
+    if (std::string node = names_.node_of_task(subject); node != kAny) census.tasks_of_nodes[std::move(node)] = count;
+  }
   census.generation =
       static_cast<std::uint64_t>(tasks->created) * 31 + static_cast<std::uint64_t>(results->created) * 7 + rollbacks_;
   jsConsumerInfo* made = nullptr;
@@ -310,7 +321,8 @@ void NatsQueues::withdraw(const std::string& client, const std::string& consumer
     purge(names_.results_stream(), names_.result(client));
     const std::string owner = NatsNames::client_owner(client);
     purge(names_.pieces_stream(owner), names_.pieces(owner, "*"));
-    link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), consumer), "");
+    if (!consumer.empty())
+      link_.publish(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", names_.results_stream(), consumer), "");
   } catch (const std::exception&) {
     // What is left is dropped by its age.
   }

@@ -32,6 +32,8 @@ class NatsNames {
   std::string all_pieces(const std::string& owner) const { return pieces_prefix(owner) + ".>"; }
   /// `node`: "_" for any. "*" stands for each one.
   std::string task(const std::string& node, const std::string& client) const;
+  /// Which node the subject of a task names; "_" for any.
+  std::string node_of_task(const std::string& subject) const;
   std::string result(const std::string& client) const { return prefix_ + ".r." + client; }
   /// Who stores pieces: a client and a node may have the same name.
   static std::string client_owner(const std::string& client) { return "c_" + client; }
@@ -81,7 +83,7 @@ class NatsQueues {
   std::optional<Census> census(const std::string& client) TANDEM_EXCLUDES(mutex_);
   /// The queue of tasks took a message under this number: it has forgotten something if it ever counts less.
   void note_task_number(std::uint64_t sequence) noexcept;
-  /// Drops what there is of a client that ends, and its consumer. Does not wait.
+  /// Drops what there is of a client that has ended, and its consumer unless that is empty. Does not wait.
   void withdraw(const std::string& client, const std::string& consumer) const noexcept;
 
  private:
@@ -92,6 +94,7 @@ class NatsQueues {
   };
   struct Held {
     std::uint64_t messages = 0;
+    std::map<std::string, std::uint64_t> by_subject{};
     std::uint64_t last = 0;
     std::int64_t created = 0;
   };

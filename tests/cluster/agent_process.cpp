@@ -44,6 +44,7 @@ void client_main(EngineKind kind, std::string url, std::string token, tandem::Qu
   options.token = std::move(token);
   options.build_id = "build-1";
   options.connect_wait = kPatience;
+  options.client_silence = std::chrono::seconds(1);
   ClientRecord record;
   const auto client = connect_client(kind, options, "client-1", record);
   submit_stored(*client, record, 1, "task");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -296,6 +297,7 @@ TEST_P(EngineContractTest, CensusCountsWhatIsHeldForThisClient) {
   const std::optional<Census> before = client->census();
   ASSERT_TRUE(before);
   EXPECT_EQ(before->tasks, 2U);
+  EXPECT_EQ(before->tasks_of_nodes, (std::map<std::string, std::uint64_t>{{"node-z", 1}}));
   EXPECT_EQ(before->queued_in_pool, 2U);
   EXPECT_EQ(before->leased_in_pool, 0U);
   const TaskLease first = lease_one(*agent);

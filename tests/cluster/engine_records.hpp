@@ -49,6 +49,7 @@ class ClientRecord : public detail::EngineClientEvents {
     std::vector<ClusterTaskId> errors;
     std::vector<Result> results;
     std::map<std::string, NodeInfo> nodes;
+    bool refused = false;
   };
 
   void on_stored(const ClusterTaskId& id, const std::vector<std::string>& nodes) override {
@@ -69,6 +70,12 @@ class ClientRecord : public detail::EngineClientEvents {
   void on_node(const NodeInfo& node) override {
     const detail::MutexGuard guard(mutex_);
     told_.nodes[node.node] = node;
+    changed_.notify_all();
+  }
+
+  void on_refused() override {
+    const detail::MutexGuard guard(mutex_);
+    told_.refused = true;
     changed_.notify_all();
   }
 
@@ -113,6 +120,17 @@ class AgentRecord : public detail::EngineAgentEvents {
     finished_.push_back(id);
     changed_.notify_all();
   }
+  void on_refused() override {
+    const detail::MutexGuard guard(mutex_);
+    refused_ = true;
+    changed_.notify_all();
+  }
+  bool wait_refused() {
+    const detail::Deadline deadline = detail::Deadline::after(kPatience);
+    const detail::MutexGuard guard(mutex_);
+    while (!refused_ && !deadline.passed()) changed_.wait_for(mutex_, deadline.left(kPatience));
+    return refused_;
+  }
   std::vector<ClusterTaskId> finished() const {
     const detail::MutexGuard guard(mutex_);
     return finished_;
@@ -139,6 +157,7 @@ class AgentRecord : public detail::EngineAgentEvents {
   detail::ConditionVariable changed_;
   std::vector<ClusterTaskId> cancels_;
   std::vector<ClusterTaskId> finished_;
+  bool refused_ = false;
 };
 
 /// Leases until there is a task. Fails the test, and is empty, if none comes.

@@ -166,9 +166,9 @@ TEST_F(NatsEngineTest, ConsumerThatHandsOutNothingIsMadeAnew) {
     if (std::string_view(natsMsg_GetSubject(message.get())).starts_with("swallowed.any_")) ++requests;
   });
   const detail::NatsSubscription deleted(*link_, "$JS.EVENT.ADVISORY.CONSUMER.DELETED.tandem_tasks_default.*", false,
-                                         [&](detail::NatsMessage) { server_->set_swallow_requests(false); });
+                                         [&](detail::NatsMessage) { server_->set_mappings({}); });
   ASSERT_EQ(natsConnection_Flush(link_->get()), NATS_OK);
-  server_->set_swallow_requests(true);
+  server_->set_mappings({{"$JS.API.CONSUMER.MSG.NEXT.tandem_tasks_default.*", "swallowed.$1"}});
   while (requests == 0) EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
   submit_stored(*client, record_, 1, "task");
   EXPECT_EQ(lease_one(*agent).id.number, 1U);
@@ -228,8 +228,9 @@ TEST_F(NatsEngineTest, ServerThatStandsStillHoldsNobody) {
   const std::string payload(std::size_t{40} << 20, 'p');
   server_->pause();
   // More than the system takes for a server that reads nothing.
-  EXPECT_FALSE(client->submit({"client-1", 1, 1}, bytes_of(payload), {}, milliseconds(50)));
+  EXPECT_TRUE(client->submit({"client-1", 1, 1}, bytes_of(payload), {}, milliseconds(50)));
   EXPECT_TRUE(becomes_away(*client));
+  EXPECT_TRUE(record_.wait([](const ClientRecord::Told& told) { return !told.errors.empty(); }));
   EXPECT_TRUE(agent->lease(1, milliseconds(50)).empty());
   agent.reset();
   server_->go_on();
@@ -389,6 +390,12 @@ TEST_F(NatsEngineTest, NobodyWaitsForAServerThatRefusesThem) {
   waits.join();
   EXPECT_FALSE(agent->drain(std::chrono::hours(1)));
   EXPECT_EQ(agent->state(), detail::EngineState::Refused);
+  EXPECT_TRUE(agent_record_.wait_refused());
+  EXPECT_TRUE(record_.wait([](const ClientRecord::Told& told) { return told.refused; }));
+  std::vector<std::uint64_t> unstored;
+  for (const detail::UnstoredResult& result : agent->take_unstored()) unstored.push_back(result.id.number);
+  EXPECT_EQ(unstored, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_TRUE(agent->drain(milliseconds(0))) << "they are taken out";
 }
 
 TEST_F(NatsEngineTest, WhatIsThrownForAMessageEndsNothing) {

@@ -42,7 +42,13 @@ TEST(NatsMessageTest, WhatIsNoHeadIsNone) {
 }
 
 TEST(NatsMessageTest, AnnouncementComesBackAsItWas) {
-  const NodeInfo node{"node-a", "a host", "build-1", 64, true, {{"client-1", 1, 1}, {"client-2", 2, 9}}};
+  const NodeInfo node{"node-a",
+                      "a host",
+                      "build-1",
+                      64,
+                      true,
+                      {{"client-1", 1, 1}, {"client-2", 2, 9}},
+                      std::chrono::milliseconds(1500)};
   const auto parsed = detail::parse_node(node_text(node, 1 << 20));
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->node, node.node);
@@ -51,6 +57,7 @@ TEST(NatsMessageTest, AnnouncementComesBackAsItWas) {
   EXPECT_EQ(parsed->slots, node.slots);
   EXPECT_EQ(parsed->leaving, node.leaving);
   EXPECT_EQ(parsed->running, node.running);
+  EXPECT_EQ(parsed->lease_time, node.lease_time);
   // Fewer tasks than there are, but whole lines.
   const auto shorter = detail::parse_node(node_text(node, node_text(node, 1 << 20).size() - 1));
   ASSERT_TRUE(shorter);
@@ -58,7 +65,7 @@ TEST(NatsMessageTest, AnnouncementComesBackAsItWas) {
 }
 
 TEST(NatsMessageTest, WhatIsNoAnnouncementIsNone) {
-  const std::string good = node_text({"node-a", "host", "build-1", 2, false, {{"client-1", 1, 1}}}, 1 << 20);
+  const std::string good = node_text({"node-a", "host", "build-1", 2, false, {{"client-1", 1, 1}}, {}}, 1 << 20);
   ASSERT_TRUE(detail::parse_node(good));
   EXPECT_FALSE(detail::parse_node(""));
   for (std::size_t length = 0; length < good.size(); ++length) {
@@ -67,7 +74,7 @@ TEST(NatsMessageTest, WhatIsNoAnnouncementIsNone) {
     EXPECT_TRUE(!parsed || parsed->running.empty()) << length;
   }
   EXPECT_FALSE(detail::parse_node(good + "x"));
-  EXPECT_FALSE(detail::parse_node("tandem-node 2" + good.substr(13)));
+  EXPECT_FALSE(detail::parse_node("tandem-node 1" + good.substr(13)));
 }
 
 TEST(NatsMessageTest, DeliveriesAreReadFromBothFormsOfTheSubject) {

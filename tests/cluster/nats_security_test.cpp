@@ -97,6 +97,20 @@ TEST(EngineOptionsTest, SecretsOfAUrlBecomeOptionsAndLeaveIt) {
   EXPECT_EQ(options.user, "us");
   EXPECT_EQ(options.password, "p@ss");
   EXPECT_EQ(servers.size(), 2U);
+  EngineOptions encoded = with_url("nats://u%3As%25:p%2Cs%40s@127.0.0.1:5,localhost");
+  detail::take_servers(encoded);
+  EXPECT_EQ(encoded.user, "u:s%");
+  EXPECT_EQ(encoded.password, "p,s@s");
+  for (const char* url : {"nats://s3cr3t%@127.0.0.1", "nats://s3cr3t%4@127.0.0.1", "nats://s3cr3t%4x@127.0.0.1",
+                          "nats://u:s3cr3t%00@127.0.0.1", "nats://s3cr3t% 1@127.0.0.1"}) {
+    EngineOptions wrong = with_url(url);
+    try {
+      detail::take_servers(wrong);
+      ADD_FAILURE() << url;
+    } catch (const std::invalid_argument& error) {
+      EXPECT_EQ(std::string(error.what()).find("s3cr3t"), std::string::npos) << error.what();
+    }
+  }
   EngineOptions given = with_url("nats://other@127.0.0.1");
   given.token = "given";
   detail::take_servers(given);

@@ -86,8 +86,9 @@ void NatsServer::write_configuration() const {
       text += fmt::format(", ca_file: \"{}\", verify: true", settings_.client_ca_file);
     text += " }\n";
   }
-  if (settings_.swallow_requests)
-    text += "mappings { \"$JS.API.CONSUMER.MSG.NEXT.tandem_tasks_default.*\": \"swallowed.$1\" }\n";
+  if (!settings_.mappings.empty()) text += "mappings {\n";
+  for (const auto& [from, to] : settings_.mappings) text += fmt::format("  \"{}\": \"{}\"\n", from, to);
+  if (!settings_.mappings.empty()) text += "}\n";
   if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     detail::throw_errno("cannot write " + path.string());
 }
@@ -162,8 +163,8 @@ void NatsServer::kill() {
   pid_ = -1;
 }
 
-void NatsServer::set_swallow_requests(bool swallow) {
-  settings_.swallow_requests = swallow;
+void NatsServer::set_mappings(std::map<std::string, std::string> mappings) {
+  settings_.mappings = std::move(mappings);
   write_configuration();
   ::kill(pid_, SIGHUP);
 }

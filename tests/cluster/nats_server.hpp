@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "support/temporary_directory.hpp"
@@ -25,8 +26,8 @@ struct NatsServerSettings {
   /// As in the server's configuration.
   std::string max_payload = "8MB";
   std::string max_file = "64GB";
-  /// Requests for messages of consumers of the stream of tasks go to "swallowed.<consumer>" instead.
-  bool swallow_requests = false;
+  /// What is published to the first subject goes to the second instead, as in the server's configuration.
+  std::map<std::string, std::string> mappings{};
 };
 
 /// A nats-server with JetStream of one test: on a port that the kernel chose, of an address of loopback that no other
@@ -47,7 +48,7 @@ class NatsServer {
   /// From its next start on.
   void set_token(const std::string& token) { settings_.token = token; }
   /// At once.
-  void set_swallow_requests(bool swallow);
+  void set_mappings(std::map<std::string, std::string> mappings);
   /// SIGSTOP and SIGCONT.
   void pause();
   void go_on();
