@@ -22,8 +22,34 @@ bool note_cluster_entry(RemoteEntry entry) noexcept;
 template <RemoteEntry kEntry>
 inline const bool kClusterEntry = note_cluster_entry(kEntry);
 
-/// Throws WireError for a task that refers to shared objects: they stay on their machine.
+/// Throws WireError for a task that refers to shared objects, but for a Broadcast: they stay on their machine.
 void check_can_leave(const RemoteTask& task);
+
+/// A call for each worker process of an agent before its first task of an executor, and what it refers to.
+SharedObjectPtr make_initializer(RemoteEntry entry, const void* function, const Encoder& arguments);
+
+/// The RemoteEntry of an initializer; what it returns is dropped.
+template <class F, class... Args>
+void enter_cluster_initializer(const void* function, Decoder& decoder, Encoder&) {
+  std::tuple<F, Args...> all{decode_callable<F>(function, decoder), decode<Args>(decoder)...};
+  decoder.expect_end();
+  std::apply([](F& fn, Args&... args) { static_cast<void>(invoke_remote(std::move(fn), std::move(args)...)); }, all);
+}
+
+template <class F, class... Args>
+SharedObjectPtr make_initializer_of(const F& fn, const Args&... args) {
+  static_assert(require_portable_call<F, Args...>());
+  if constexpr (PortableCallable<F> && (Portable<Args> && ...)) {
+    constexpr RemoteEntry kEntry = &enter_cluster_initializer<F, Args...>;
+    static_cast<void>(&kClusterEntry<kEntry>);
+    Encoder arguments;
+    encode_callable(arguments, fn);
+    (encode(arguments, args), ...);
+    return make_initializer(kEntry, function_of(fn), arguments);
+  } else {
+    return nullptr;  // Refused above.
+  }
+}
 
 /// As RemoteCalls, for calls that leave the machine.
 struct ClusterCalls : RemoteCalls {
@@ -90,8 +116,11 @@ class LocalCluster {
 }
 
 namespace detail {
-std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options);
-std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options);
+/// `initializer` may be null.
+std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options,
+                                                    SharedObjectPtr initializer);
+std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options,
+                                                    SharedObjectPtr initializer);
 }  // namespace detail
 
 /// A pool of machines. Owner: move-only; its destructor waits until everything that was submitted is done.
@@ -100,10 +129,11 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster,
 ///   tandem::Future<Page> page = executor.submit(parse, std::string(text));
 ///   for (double area : executor.map(area_of, shapes)) total += area;
 ///
-/// It has the members of ProcessExecutor, but no initializer. Tasks run in processes of agents: the same build of this
+/// It has the members of ProcessExecutor. Tasks run in processes of agents: the same build of this
 /// program on other machines, started with the environment variable TANDEM_AGENT, see docs/internals/cluster.md.
 /// Callables, arguments and results travel as for a ProcessExecutor, except handles of shared objects (Queue, Event,
-/// Value ...), which stay on their machine: submit() throws WireError, and a result with one fails its future.
+/// Value ...), which stay on their machine: submit() throws WireError, and a result with one fails its future. What
+/// many tasks need goes to each node once as a Broadcast, see broadcast.hpp.
 ///
 /// Threads: as ProcessExecutor.
 /// Killed peers: this object keeps each task until its result is there. One whose agent dies runs again elsewhere, from
@@ -121,10 +151,25 @@ class ClusterExecutor : public BasicExecutor<detail::ClusterCalls> {
   /// with commas between. Throws std::invalid_argument for options that make no sense and for a server that is refused,
   /// ClusterError if it cannot be reached in ClusterOptions::connect_wait.
   explicit ClusterExecutor(const std::string& url, ClusterOptions options = {})
-      : BasicExecutor(detail::make_cluster_executor(url, std::move(options))) {}
+      : BasicExecutor(detail::make_cluster_executor(url, std::move(options), nullptr)) {}
   /// Keeps the cluster; what `options` say of the server and of leases is that of the cluster.
   explicit ClusterExecutor(const LocalCluster& cluster, ClusterOptions options = {})
-      : BasicExecutor(detail::make_cluster_executor(cluster, std::move(options))) {}
+      : BasicExecutor(detail::make_cluster_executor(cluster, std::move(options), nullptr)) {}
+  /// Each worker process on each node, whenever it is started, calls `initializer(arguments...)` before its first task
+  /// of this executor. It travels to each node once. Its processes are this executor's alone: others that share the
+  /// agents have theirs. If it throws, or the process dies in it, the executor is broken: all that is not done, and
+  /// what is submitted later, fails with BrokenExecutor, which holds the reason. Throws WireError for arguments with
+  /// handles, but for a Broadcast.
+  template <class F, class... Args>
+  ClusterExecutor(const std::string& url, ClusterOptions options, F&& initializer, Args&&... arguments)
+      : BasicExecutor(detail::make_cluster_executor(
+            url, std::move(options), detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(
+                                         initializer, arguments...))) {}
+  template <class F, class... Args>
+  ClusterExecutor(const LocalCluster& cluster, ClusterOptions options, F&& initializer, Args&&... arguments)
+      : BasicExecutor(detail::make_cluster_executor(
+            cluster, std::move(options), detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(
+                                             initializer, arguments...))) {}
 };
 
 }  // namespace tandem

@@ -8,6 +8,7 @@
 #include <tandem/arena.hpp>
 #include <tandem/array.hpp>
 #include <tandem/barrier.hpp>
+#include <tandem/broadcast.hpp>
 #include <tandem/callable.hpp>
 #include <tandem/compare.hpp>
 #include <tandem/condition.hpp>

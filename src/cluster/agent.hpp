@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "cluster/engine_options.hpp"
@@ -14,6 +15,8 @@ struct AgentSettings {
   std::string node{};
   /// How many tasks it runs at once, each in a process of its own.
   std::size_t slots = 1;
+  /// Of clients' values that it keeps for their next tasks: the most bytes.
+  std::uint64_t cache_bytes = std::uint64_t{1} << 30;
   /// How long tasks that run at a SIGTERM have to end; what runs then goes to another agent. Less than what schedulers
   /// give a job before they kill it, which is 30 s with most.
   std::chrono::milliseconds drain_time{20000};

@@ -1,5 +1,8 @@
 #include "cluster/cluster_entry.hpp"
 
+#include <unistd.h>
+
+#include <cstring>
 #include <unordered_set>
 #include <vector>
 
@@ -40,6 +43,28 @@ void* code_of(std::span<const std::byte> definition) {
   return code;
 }
 
+StandIns stand_ins_of(const NodeValues& values) {
+  StandIns all;
+  for (const auto& [offset, generation, value] : values)
+    all.push_back({{offset, generation}, HandleAccess::object(value)});
+  return all;
+}
+
+// A ticket and the arguments behind it.
+void run_task(std::span<const std::byte> bytes, const StandIns& values, Encoder& result) {
+  // What a client can name is what is here: in this process nothing is loaded on its behalf, nor is anything called
+  // that does not begin a function. For good, since values may name functions too.
+  find_only_loaded_functions();
+  Decoder payload(bytes);
+  const TaskTicket ticket = decode_ticket(payload);
+  const RemoteEntry entry = checked_entry(code_of(ticket.entry));
+  const void* const function = ticket.function.empty() ? nullptr : code_of(ticket.function);
+  // From a beginning of their own, since what is aligned is so from there.
+  Decoder arguments(bytes.last(payload.remaining()));
+  arguments.stand_in(values);
+  entry(function, arguments, result);
+}
+
 }  // namespace
 
 bool note_cluster_entry(RemoteEntry entry) noexcept {
@@ -47,13 +72,6 @@ bool note_cluster_entry(RemoteEntry entry) noexcept {
   const MutexGuard guard(all.mutex);
   all.known.insert(entry);
   return true;
-}
-
-void check_can_leave(const RemoteTask& task) {
-  if (!refers_to_shared_objects(task)) return;
-  throw WireError(
-      "a task for a cluster refers to a shared object (a Queue, an Event, a Value or their like): these stay on their "
-      "machine; pass values, and give back what is to be shared as the result");
 }
 
 const void* function_of_ticket(std::span<const std::byte> code) noexcept {
@@ -65,20 +83,30 @@ const void* function_of_ticket(std::span<const std::byte> code) noexcept {
 }
 
 void enter_cluster_task(const void*, Decoder& payload, Encoder& result) {
-  // What a client can name is what is here: in this process nothing is loaded on its behalf, nor is anything called
-  // that does not begin a function. For good, since values may name functions too.
-  find_only_loaded_functions();
-  const TaskTicket ticket = decode_ticket(payload);
-  const RemoteEntry entry = checked_entry(code_of(ticket.entry));
-  const void* const function = ticket.function.empty() ? nullptr : code_of(ticket.function);
+  const auto values = decode<NodeValues>(payload);
   std::vector<std::byte> bytes(payload.remaining());
   payload.read(bytes.data(), bytes.size());
-  Decoder arguments(bytes);
-  entry(function, arguments, result);
+  run_task(bytes, stand_ins_of(values), result);
   if (!result.objects().empty())
     throw WireError(
         "the result of a task in a cluster refers to a shared object (a Queue, an Event, a Value or their like): these "
         "stay on their machine");
+  const auto pid = static_cast<std::int32_t>(::getpid());
+  result.write(&pid, sizeof pid);
+}
+
+std::int32_t take_pid(std::vector<std::byte>& result) noexcept {
+  std::int32_t pid = 0;
+  if (result.size() < sizeof pid) return pid;
+  std::memcpy(&pid, result.data() + result.size() - sizeof pid, sizeof pid);
+  result.resize(result.size() - sizeof pid);
+  return pid;
+}
+
+void initialize_for_client(const NodeValue& initializer, const NodeValues& values) {
+  const auto [bytes, size] = parcel_bytes(*HandleAccess::object(initializer));
+  Encoder result;
+  run_task({bytes, size}, stand_ins_of(values), result);
 }
 
 }  // namespace tandem::detail

@@ -28,7 +28,7 @@ constexpr std::size_t kMostWorkers = 65536;
 [[maybe_unused]] const bool agent_is_known = know_agent();
 
 std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
-                                   std::shared_ptr<LocalClusterKeeper> local) {
+                                   std::shared_ptr<LocalClusterKeeper> local, SharedObjectPtr initializer) {
   if (options.most_deliveries == 0) throw std::invalid_argument("a task must be handed to an agent at least once");
   engine.pool = options.pool;
   engine.build_id = to_text(program_module().build_id);
@@ -36,14 +36,16 @@ std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
   const std::size_t agents = local != nullptr ? local->agents() : std::numeric_limits<std::size_t>::max();
   const milliseconds patience = local != nullptr ? kHearLocal : kHear;
   auto place = std::make_unique<ClusterPlace>(
-      ClusterPlace::Options{std::move(engine), options.most_deliveries, options.executor.workers, std::move(local)});
+      ClusterPlace::Options{std::move(engine), options.most_deliveries, options.executor.workers, std::move(local),
+                            std::move(initializer)});
   if (!options.executor.workers) options.executor.workers = std::min(kMostWorkers, place->hear_slots(agents, patience));
   return ExecutorCore::make(std::move(options.executor), std::move(place));
 }
 
 }  // namespace
 
-std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options) {
+std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options,
+                                                    SharedObjectPtr initializer) {
   EngineOptions engine;
   engine.url = url;
   engine.token = options.token;
@@ -55,16 +57,17 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, Clus
   const char* const token = std::getenv(AgentEnvironment::kToken);
   if (engine.token.empty() && engine.user.empty() && url.find('@') == std::string::npos && token != nullptr)
     engine.token = token;
-  return make(std::move(options), std::move(engine), nullptr);
+  return make(std::move(options), std::move(engine), nullptr, std::move(initializer));
 }
 
-std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options) {
+std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options,
+                                                    SharedObjectPtr initializer) {
   EngineOptions engine;
   engine.url = cluster.url();
   engine.token = cluster.keeper()->token();
   engine.lease_time = cluster.keeper()->lease_time();
   options.pool = engine.pool;  // That of its agents.
-  return make(std::move(options), std::move(engine), cluster.keeper());
+  return make(std::move(options), std::move(engine), cluster.keeper(), std::move(initializer));
 }
 
 }  // namespace tandem::detail

@@ -13,7 +13,9 @@
 #include "cluster/nats_engine.hpp"
 #include "cluster/task_message.hpp"
 #include "core/check.hpp"
+#include "core/exception_text.hpp"
 #include "core/log.hpp"
+#include "ipc/family.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -30,6 +32,10 @@ constexpr milliseconds kSubmitAgain{200};
 constexpr std::chrono::seconds kSilent{10};
 // A node that runs a task has said so within this time.
 constexpr std::chrono::seconds kRunning{3};
+// How long storing a value may wait for room and for the connection.
+constexpr milliseconds kStorePatience{1000};
+// How long a value is kept that no handle and no task which is out refers to: one that still waits may.
+constexpr std::chrono::seconds kKeepValue{10};
 // How long tasks may wait without a node before that is said.
 constexpr std::chrono::seconds kLonely{5};
 // For shorter tasks more are out than there are slots, for about so long a work of each: so that a node has the next
@@ -174,6 +180,7 @@ void ClusterPlace::run() {
     refused = !submit_what_waits();
     if (Clock::now() < look_at_) continue;
     look();
+    drop_values();
     find_loss();
     look_at_ = Clock::now() + kLook;
   }
@@ -188,8 +195,80 @@ void ClusterPlace::run() {
   own_engine_.reset();
 }
 
+void ClusterPlace::note_value(const SharedObjectPtr& object, Flight& flight) {
+  Kept& kept = values_[object->id().generation];
+  if (kept.object == nullptr) kept = {object, parcel_bytes(*object).second == 0, Clock::now()};
+  flight.values.push_back(object->id().generation);
+}
+
+bool ClusterPlace::note_values(Flight& flight) {
+  if (flight.values.empty()) {
+    for (const SharedObjectPtr& object : values_of(static_cast<const RemoteTask&>(*flight.task)))
+      note_value(object, flight);
+    if (options_.initializer != nullptr) {
+      note_value(options_.initializer, flight);
+      for (const auto& [id, kind] : parcel_references(*options_.initializer)) note_value(attach(id, kind), flight);
+    }
+  }
+  return std::all_of(flight.values.begin(), flight.values.end(), [&](std::uint64_t number)
+                         TANDEM_NO_THREAD_SAFETY_ANALYSIS { return values_.at(number).is_stored; });
+}
+
+bool ClusterPlace::store_values() {
+  for (;;) {
+    SharedObjectPtr object;
+    {
+      const MutexGuard guard(mutex_);
+      const auto found =
+          std::find_if(values_.begin(), values_.end(), [](const auto& one) { return !one.second.is_stored; });
+      if (found == values_.end()) return true;
+      object = found->second.object;
+      // What a node misses from here on is missed again.
+      found->second.is_stored = true;
+    }
+    const std::uint64_t number = object->id().generation;
+    const auto [bytes, size] = parcel_bytes(*object);
+    if (own_engine_->store_value(number, {bytes, size}, kStorePatience)) continue;
+    const MutexGuard guard(mutex_);
+    if (const auto found = values_.find(number); found != values_.end()) found->second.is_stored = false;
+    return false;
+  }
+}
+
+void ClusterPlace::drop_values() {
+  std::vector<SharedObjectPtr> dropped;
+  {
+    const MutexGuard guard(mutex_);
+    if (values_.empty()) return;
+    const Clock::time_point now = Clock::now();
+    for (const auto& [number, flight] : flights_)
+      for (const std::uint64_t value : flight.values) values_.at(value).used_at = now;
+    for (auto at = values_.begin(); at != values_.end();) {
+      Kept& kept = at->second;
+      // The one is this place's: other handles of this process share it.
+      if (kept.object.use_count() > 1) kept.used_at = now;
+      const bool is_over = now - kept.used_at > kKeepValue;
+      if (is_over) dropped.push_back(std::move(kept.object));
+      at = is_over ? values_.erase(at) : std::next(at);
+    }
+  }
+  // A task that still waits in the queue brings it again.
+  for (const SharedObjectPtr& object : dropped) own_engine_->erase_value(object->id().generation);
+}
+
+TaskTicket ClusterPlace::ticket_of(const Flight& flight) const {
+  TaskTicket ticket;
+  ticket.most_deliveries = options_.most_deliveries;
+  ticket.earlier_deliveries = flight.deliveries;
+  for (const SharedObjectPtr& object : values_of(static_cast<const RemoteTask&>(*flight.task)))
+    ticket.values.push_back(carried(*object));
+  if (options_.initializer != nullptr) ticket.initializer = carried(*options_.initializer);
+  return ticket;
+}
+
 bool ClusterPlace::submit_what_waits() {
   for (;;) {
+    if (!store_values()) return false;
     ClusterTaskId id;
     std::vector<std::byte> payload;
     TaskPtr failed;
@@ -204,7 +283,11 @@ bool ClusterPlace::submit_what_waits() {
       Flight& flight = found->second;
       // With the mutex: who takes the flight out of here may forget the task's arguments then.
       try {
-        payload = encode_task(static_cast<const RemoteTask&>(*flight.task), options_.most_deliveries);
+        if (!note_values(flight)) {
+          to_submit_.push_front(id.number);
+          continue;
+        }
+        payload = encode_task(static_cast<const RemoteTask&>(*flight.task), ticket_of(flight));
       } catch (const std::exception&) {
         // There is no memory for it.
         failed = std::move(flight.task);
@@ -336,18 +419,49 @@ void ClusterPlace::find_loss() noexcept {
 
 void ClusterPlace::break_off(const std::string& text) noexcept {
   Flights lost;
+  std::shared_ptr<EngineClient> engine;
   {
     const MutexGuard guard(mutex_);
+    engine = engine_;
     lost.swap(flights_);
     to_submit_.clear();
     given_up_ = true;
   }
   core_->broke(text);
-  for (auto& [number, flight] : lost)
+  for (auto& [number, flight] : lost) {
+    if (engine != nullptr) cancel(*engine, {client_, number, flight.attempt}, flight.node);
     core_->failed(*flight.task, std::make_exception_ptr(BrokenExecutor(text)), /*final_error=*/true);
+  }
+}
+
+void ClusterPlace::cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept {
+  try {
+    engine.cancel(id, node);
+  } catch (const std::exception& error) {
+    log_line(LogLevel::Info, "a task runs on to no purpose: {}", error.what());
+  }
+}
+
+void ClusterPlace::take_back(const ClusterTaskId& id, std::span<const std::byte> result) {
+  const std::uint32_t deliveries = decode_outcome(result).deliveries;
+  const MutexGuard guard(mutex_);
+  const auto found = flights_.find(id.number);
+  // An earlier attempt may come late, or twice.
+  if (found == flights_.end() || found->second.attempt != id.attempt) return;
+  Flight& flight = found->second;
+  flight.deliveries += deliveries;
+  ++flight.attempt;
+  flight.step = Flight::Step::ToSubmit;
+  to_submit_.push_back(id.number);
+  wake();
 }
 
 void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) {
+  try {
+    if (outcome_kind(result) == TaskOutcome::kGivenBack) return take_back(id, result);
+  } catch (const std::exception&) {
+    // tell() says what is wrong with it.
+  }
   TaskPtr task;
   {
     const MutexGuard guard(mutex_);
@@ -381,7 +495,10 @@ void ClusterPlace::tell(Task& task, const ClusterTaskId&, const std::string& nod
                                                         : now > task_nanoseconds_ ? 0.5
                                                                                   : 0.125);
     }
-    if (task.state().running()) note_in_trace(task, node, took);
+    if (task.state().running()) {
+      const pid_t pid = outcome.report ? outcome.report->pid : outcome.pid;
+      note_in_trace(task, node, pid, took);
+    }
     if (outcome.kind == TaskOutcome::kValue) {
       if (!task.state().claim_running()) return;
       Decoder decoder(outcome.bytes);
@@ -389,17 +506,19 @@ void ClusterPlace::tell(Task& task, const ClusterTaskId&, const std::string& nod
       task.forget();
       return core_->finished(task, kind);
     }
-    is_final = outcome.kind == TaskOutcome::kCancelled;
+    is_final = outcome.kind == TaskOutcome::kCancelled || outcome.kind == TaskOutcome::kBroken;
+    const bool is_broken = outcome.kind == TaskOutcome::kBroken;
     error = error_of(std::move(outcome), node, task.attempts());
+    if (is_broken) break_off(describe_exception(error).what);
   } catch (const std::exception&) {
     error = std::current_exception();
   }
   core_->failed(task, std::move(error), is_final);
 }
 
-void ClusterPlace::note_in_trace(const Task& task, const std::string& node,
+void ClusterPlace::note_in_trace(const Task& task, const std::string& node, pid_t pid,
                                  std::chrono::nanoseconds took) const noexcept {
-  if (core_->trace() != nullptr) core_->trace()->ran(task, node, 0, Clock::now() - took);
+  if (core_->trace() != nullptr) core_->trace()->ran(task, node, pid, Clock::now() - took);
 }
 
 void ClusterPlace::on_node(const NodeInfo& info) {
@@ -415,7 +534,13 @@ void ClusterPlace::on_node(const NodeInfo& info) {
   const std::size_t before = slots();
   std::erase_if(nodes_, [&](const auto& node) { return now - node.second.heard_at > kSilent; });
   Node& node = nodes_[info.node];
-  node = {info.slots, info.leaving, now, std::nullopt};
+  node = {info.slots, std::chrono::nanoseconds(info.cpu_time_ns), info.memory_bytes, info.leaving, now, std::nullopt};
+  for (const ClusterValueId& id : info.wanted) {
+    const auto found = id.client == client_ ? values_.find(id.number) : values_.end();
+    if (found == values_.end() || !found->second.is_stored) continue;
+    found->second.is_stored = false;
+    wake();
+  }
   for (const ClusterTaskId& id : info.running) {
     if (id.client != client_) continue;
     const auto found = flights_.find(id.number);
@@ -457,13 +582,7 @@ void ClusterPlace::stop(Task& task, Why why) noexcept {
     }
   }
   if (!settle) return;
-  if (engine != nullptr) {
-    try {
-      engine->cancel(id, node);
-    } catch (const std::exception& error) {
-      log_line(LogLevel::Info, "a task runs on to no purpose: {}", error.what());
-    }
-  }
+  if (engine != nullptr) cancel(*engine, id, node);
   task.forget();
   if (why != Why::Cancelled) task.state().write_error(stop_error(task, why));
   core_->finished(task, why == Why::Cancelled ? FutureState::Outcome::Cancelled : FutureState::Outcome::Error);
@@ -536,7 +655,7 @@ std::vector<WorkerInfo> ClusterPlace::workers() const {
     const Clock::time_point now = Clock::now();
     for (const auto& [name, node] : nodes_) {
       if (now - node.heard_at > kSilent) continue;
-      all.push_back({name, 0, 0, {}});
+      all.push_back({name, 0, 0, {}, node.cpu_time, node.memory_bytes});
       const auto found = node.task ? flights_.find(*node.task) : flights_.end();
       if (found != flights_.end()) found->second.task->state().add_reference();
       running.emplace_back(found != flights_.end() ? found->second.task.get() : nullptr);

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -19,6 +20,7 @@
 
 #include "cluster/engine.hpp"
 #include "cluster/local_cluster.hpp"
+#include "cluster/task_message.hpp"
 #include "core/mutex.hpp"
 #include "executor/executor_core.hpp"
 #include "executor/place.hpp"
@@ -38,7 +40,9 @@ class ClusterPlace final : public Place, private EngineClientEvents {
     /// How many tasks may be out at once; empty: as many as the nodes have room for.
     std::optional<std::size_t> workers;
     /// Kept as long as it is used; null for other clusters.
-    std::shared_ptr<LocalClusterKeeper> local;
+    std::shared_ptr<LocalClusterKeeper> local{};
+    /// See make_initializer(); null for none.
+    SharedObjectPtr initializer{};
   };
 
   /// Connects. Throws std::invalid_argument, ClusterError.
@@ -72,15 +76,25 @@ class ClusterPlace final : public Place, private EngineClientEvents {
     };
     TaskPtr task;
     std::uint32_t attempt = 1;
+    std::uint32_t deliveries = 0;         ///< Of earlier attempts: agents that did not come back.
+    std::vector<std::uint64_t> values{};  ///< What it needs on its node.
     Step step = Step::ToSubmit;
     Clock::time_point stored_at{};   ///< When it was heard that it is.
     Clock::time_point running_at{};  ///< When a node said last that it runs.
     std::string node{};              ///< Which one.
   };
   using Flights = std::map<std::uint64_t, Flight>;
+  /// A value that tasks refer to, or the initializer.
+  struct Kept {
+    SharedObjectPtr object;
+    bool is_stored = false;
+    Clock::time_point used_at{};
+  };
   /// A node of this build.
   struct Node {
     std::size_t slots = 0;
+    std::chrono::nanoseconds cpu_time{};
+    std::uint64_t memory_bytes = 0;
     bool leaving = false;
     Clock::time_point heard_at{};
     std::optional<std::uint64_t> task{};  ///< One that it runs, of this client.
@@ -91,13 +105,24 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) override;
   void on_node(const NodeInfo& node) override;
   void tell(Task& task, const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept;
-  void note_in_trace(const Task& task, const std::string& node, std::chrono::nanoseconds took) const noexcept;
+  void note_in_trace(const Task& task, const std::string& node, pid_t pid, std::chrono::nanoseconds took)
+      const noexcept;
 
   void run();
   /// Takes tasks for which there is room.
   void fill() TANDEM_REQUIRES(mutex_);
   /// Hands out what waits for it; false if the engine takes nothing now.
   bool submit_what_waits();
+  /// Notes what a task needs on its node. Whether the engine has all of it.
+  bool note_values(Flight& flight) TANDEM_REQUIRES(mutex_);
+  void note_value(const SharedObjectPtr& object, Flight& flight) TANDEM_REQUIRES(mutex_);
+  /// Stores values that the engine has not, or has lost; false if it takes nothing now.
+  bool store_values();
+  /// Drops those that no task can name any more.
+  void drop_values();
+  TaskTicket ticket_of(const Flight& flight) const;
+  /// The agent that had it leaves.
+  void take_back(const ClusterTaskId& id, std::span<const std::byte> result);
   /// Finds out whether the engine has forgotten something, and submits that again.
   void look();
   /// Those that were stored before then.
@@ -105,6 +130,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   /// Fails everything if the cluster is lost for good.
   void find_loss() noexcept;
   void break_off(const std::string& text) noexcept;
+  static void cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept;
   /// Says so if tasks wait and nobody is there for them.
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
   std::size_t slots() const TANDEM_REQUIRES(mutex_);
@@ -125,6 +151,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   ConditionVariable changed_;
   Flights flights_ TANDEM_GUARDED_BY(mutex_);
   std::deque<std::uint64_t> to_submit_ TANDEM_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, Kept> values_ TANDEM_GUARDED_BY(mutex_);  // By the generation of their objects.
   std::uint64_t last_number_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Node> nodes_ TANDEM_GUARDED_BY(mutex_);
   std::unordered_set<std::string> strangers_ TANDEM_GUARDED_BY(mutex_);  // Nodes of other builds.

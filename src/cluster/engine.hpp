@@ -58,6 +58,14 @@ struct TaskTarget {
   std::string node{};
 };
 
+/// A value that a client keeps for tasks on any node, by its number. Value.
+struct ClusterValueId {
+  std::string client{};
+  std::uint64_t number = 0;
+
+  auto operator<=>(const ClusterValueId&) const = default;
+};
+
 /// What a node says about itself. Value.
 struct NodeInfo {
   std::string node{};
@@ -70,6 +78,11 @@ struct NodeInfo {
   std::vector<ClusterTaskId> running{};
   /// EngineOptions::lease_time of its side, so that one that differs is found out; 0 if it does not say.
   std::chrono::milliseconds lease_time{0};
+  /// Values that it looked for and did not find: their clients are to store them again.
+  std::vector<ClusterValueId> wanted{};
+  /// Of its worker processes, together: CPU time so far of those that live, and resident memory.
+  std::int64_t cpu_time_ns = 0;
+  std::uint64_t memory_bytes = 0;
 };
 
 /// A node of the pool and when it was last heard. Value.
@@ -139,6 +152,13 @@ class EngineClient {
   /// Asks whoever runs the task to stop it; a hint, which may be lost. `node`: who runs it, by its announcements.
   /// Empty: asks every agent.
   virtual void cancel(const ClusterTaskId& id, const std::string& node) = 0;
+  /// Stores a value of this client, or stores it again, for EngineAgent::fetch(): true once it is stored. Not empty.
+  /// Waits for the store to take it, and at most `patience` for room and for the connection. The engine keeps it until
+  /// erase_value(), the client's end or EngineOptions::max_age, but may forget it as anything else.
+  virtual bool store_value(std::uint64_t number, std::span<const std::byte> value,
+                           std::chrono::milliseconds patience) = 0;
+  /// Does not wait.
+  virtual void erase_value(std::uint64_t number) = 0;
   /// Looks what the engine holds. Empty if it cannot be asked now. A round trip or three.
   virtual std::optional<Census> census() = 0;
   /// Makes the queues if they are not there; the engine does so itself when it notices. Throws EngineError.
@@ -200,6 +220,11 @@ class EngineAgent {
   virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;
   /// The task goes to another agent at once.
   virtual void give_back(const TaskLease& lease) = 0;
+  /// Looks for a value of `bytes` bytes that a client has stored. Empty if it is not there, or not all of it, or the
+  /// engine cannot be asked now. Waits for the answers, some seconds if there are none.
+  virtual std::optional<std::vector<std::byte>> fetch(const ClusterValueId& id, std::uint64_t bytes) = 0;
+  /// Whether a client has given no sign of life for so long that it is taken for dead. False is no proof.
+  virtual bool is_silent(const std::string& client) = 0;
   /// Waits until every result is stored; false after `patience`, or if it is Refused.
   virtual bool drain(std::chrono::milliseconds patience) = 0;
   /// Takes out what is not stored, once it is Refused; empty before.

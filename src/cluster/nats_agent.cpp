@@ -67,6 +67,8 @@ class NatsAgent final : public EngineAgent {
   bool renew(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
   void finish(const TaskLease& lease, std::span<const std::byte> result) override TANDEM_EXCLUDES(mutex_);
   void give_back(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
+  std::optional<std::vector<std::byte>> fetch(const ClusterValueId& id, std::uint64_t bytes) override;
+  bool is_silent(const std::string& client) override TANDEM_EXCLUDES(mutex_);
   bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
   std::vector<UnstoredResult> take_unstored() override TANDEM_EXCLUDES(mutex_);
   void announce(NodeInfo info) override;
@@ -102,7 +104,6 @@ class NatsAgent final : public EngineAgent {
   std::optional<TaskLease> open(NatsMessage message, const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
   void send_renewal(const std::string& ack) const;
   void on_renewed(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
-  bool is_silent(const std::string& client) TANDEM_EXCLUDES(mutex_);
   bool is_silent(const Heard* heard) const TANDEM_REQUIRES(mutex_);
   std::optional<milliseconds> put_off_for(const std::string& client) TANDEM_EXCLUDES(mutex_);
   void forget_silent() TANDEM_EXCLUDES(mutex_);
@@ -560,6 +561,13 @@ void NatsAgent::send_again() {
   for (auto& [number, finishing] : due) {
     if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
   }
+}
+
+std::optional<std::vector<std::byte>> NatsAgent::fetch(const ClusterValueId& id, std::uint64_t bytes) {
+  const PieceList list{NatsNames::client_owner(id.client), id.number | NatsNames::kValueBit, bytes, bytes, true};
+  std::vector<std::byte> value;
+  if (bytes == 0 || pieces_.get(list, value, [] {}) != NatsPieces::Got::All) return std::nullopt;
+  return value;
 }
 
 bool NatsAgent::drain(milliseconds patience) {

@@ -56,6 +56,8 @@ class NatsClient final : public EngineClient {
   bool submit(const ClusterTaskId& id, std::span<const std::byte> payload, const TaskTarget& target,
               milliseconds patience) override TANDEM_EXCLUDES(mutex_);
   void cancel(const ClusterTaskId& id, const std::string& node) override;
+  bool store_value(std::uint64_t number, std::span<const std::byte> value, milliseconds patience) override;
+  void erase_value(std::uint64_t number) override;
   std::optional<Census> census() override { return queues_.census(client_); }
   void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
   std::vector<SeenNode> nodes() const override TANDEM_EXCLUDES(mutex_);
@@ -79,6 +81,7 @@ class NatsClient final : public EngineClient {
     bool for_all = false;
   };
 
+  PieceList value_pieces(std::uint64_t number) const;
   std::vector<std::string> subjects_of(const TaskTarget& target) const;
   bool submit_large(Large large, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   void send_large() TANDEM_EXCLUDES(mutex_);
@@ -309,6 +312,23 @@ void NatsClient::on_reply(Submission& submission, const StoredReply& reply) {
 void NatsClient::cancel(const ClusterTaskId& id, const std::string& node) {
   if (!node.empty()) check_engine_name(node, "a node");
   link_.publish(queues_.names().cancel(node.empty() ? kAnyNode : node), id_text(id));
+}
+
+PieceList NatsClient::value_pieces(std::uint64_t number) const {
+  return {NatsNames::client_owner(client_), number | NatsNames::kValueBit, 0, 0, false};
+}
+
+bool NatsClient::store_value(std::uint64_t number, std::span<const std::byte> value, milliseconds patience) {
+  if (value.empty()) throw std::invalid_argument("a value of no bytes needs no store");
+  if (!link_.wait_connected(patience)) return false;
+  PieceList list = value_pieces(number);
+  if (pieces_.put_as(list, value, patience, [] { return true; })) return true;
+  want_ensure();
+  return false;
+}
+
+void NatsClient::erase_value(std::uint64_t number) {
+  pieces_.erase(value_pieces(number));
 }
 
 void NatsClient::on_result(NatsMessage message) {

@@ -12,7 +12,7 @@ namespace tandem::detail {
 namespace {
 
 constexpr std::string_view kVersion = "1";
-constexpr std::string_view kNodeLine = "tandem-node 2";
+constexpr std::string_view kNodeLine = "tandem-node 3";
 constexpr std::size_t kMaxHostLength = 255;
 
 template <class Number>
@@ -123,11 +123,12 @@ std::string node_text(const NodeInfo& node, std::size_t max_bytes) {
   std::string text =
       fmt::format("{}\n{}\n{}\n{}\n{} {}\n{}\n", kNodeLine, node.node, node.build_id,
                   node.host.substr(0, kMaxHostLength), node.slots, node.lease_time.count(), node.leaving ? 1 : 0);
-  for (const ClusterTaskId& id : node.running) {
-    const std::string line = id_text(id) + '\n';
-    if (text.size() + line.size() > max_bytes) break;
-    text += line;
-  }
+  text += fmt::format("{} {}\n", node.cpu_time_ns, node.memory_bytes);
+  const auto add = [&](const std::string& line) {
+    if (text.size() + line.size() <= max_bytes) text += line;
+  };
+  for (const ClusterValueId& id : node.wanted) add(fmt::format("{} {}\n", id.client, id.number));
+  for (const ClusterTaskId& id : node.running) add(id_text(id) + '\n');
   return text;
 }
 
@@ -140,13 +141,21 @@ std::optional<NodeInfo> parse_node(std::string_view text) {
   if (numbers.size() != 2 || !read_number(numbers[0], node.slots) || !read_number(numbers[1], lease_ms) || lease_ms < 0)
     return std::nullopt;
   node.lease_time = std::chrono::milliseconds(lease_ms);
-  if (lines.size() < 7 || lines[0] != kNodeLine || !lines.back().empty() || !read_name(lines[1], node.node) ||
+  if (lines.size() < 8 || lines[0] != kNodeLine || !lines.back().empty() || !read_name(lines[1], node.node) ||
       !read_name(lines[2], node.build_id) || lines[3].size() > kMaxHostLength || !read_number(lines[5], leaving) ||
       leaving > 1)
     return std::nullopt;
   node.host = lines[3];
   node.leaving = leaving == 1;
-  for (std::size_t i = 6; i + 1 < lines.size(); ++i) {
+  const std::vector<std::string_view> usage = split(lines[6], ' ');
+  if (usage.size() != 2 || !read_number(usage[0], node.cpu_time_ns) || !read_number(usage[1], node.memory_bytes))
+    return std::nullopt;
+  for (std::size_t i = 7; i + 1 < lines.size(); ++i) {
+    if (const std::vector<std::string_view> words = split(lines[i], ' '); words.size() == 2) {
+      ClusterValueId& value = node.wanted.emplace_back();
+      if (!read_name(words[0], value.client) || !read_number(words[1], value.number)) return std::nullopt;
+      continue;
+    }
     std::optional<ClusterTaskId> id = parse_id(lines[i]);
     if (!id) return std::nullopt;
     node.running.push_back(std::move(*id));

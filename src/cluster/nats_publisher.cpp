@@ -123,6 +123,15 @@ std::size_t NatsPieces::piece_bytes() const {
 
 std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, bool shared,
                                          std::chrono::milliseconds patience, const std::function<bool()>& go_on) {
+  PieceList list{owner_, next_++, 0, payload.size(), shared};
+  if (put_as(list, payload, patience, go_on)) return list;
+  list.shared = false;
+  erase(list);
+  return std::nullopt;
+}
+
+bool NatsPieces::put_as(PieceList& list, std::span<const std::byte> payload, std::chrono::milliseconds patience,
+                        const std::function<bool()>& go_on) {
   struct Progress {
     Mutex mutex;
     ConditionVariable changed;
@@ -150,7 +159,7 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
   };
   const auto progress = std::make_shared<Progress>();
   const std::size_t size = piece_bytes();
-  PieceList list{owner_, next_++, 0, payload.size(), shared};
+  list.pieces = 0;
   for (std::span<const std::byte> rest = payload; !rest.empty(); rest = rest.subspan(std::min(size, rest.size()))) {
     if (!progress->wait(kPiecesUnderWay - 1, link_, go_on) || !go_on()) {
       progress->count(0, true);
@@ -162,15 +171,12 @@ std::optional<PieceList> NatsPieces::put(std::span<const std::byte> payload, boo
                             rest.first(std::min(size, rest.size())), done, Deadline::after(patience)))
       progress->count(-1, true);
   }
-  if (progress->wait(0, link_, go_on)) return list;
-  list.shared = false;
-  erase(list);
-  return std::nullopt;
+  return progress->wait(0, link_, go_on);
 }
 
 NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& payload,
                                 const std::function<void()>& between) const {
-  for (std::uint64_t i = 0; i < list.pieces; ++i) {
+  for (std::uint64_t i = 0; i < list.pieces && payload.size() < list.bytes; ++i) {
     const std::string subject = names_.piece(list.owner, list.number, i);
     jsDirectGetMsgOptions which{};
     jsDirectGetMsgOptions_Init(&which);

@@ -76,6 +76,9 @@ class NatsPieces {
   /// its answer. `go_on` is called every now and then while it waits: false ends it.
   std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, std::chrono::milliseconds patience,
                                const std::function<bool()>& go_on);
+  /// The same under this name, which replaces what was stored by it. Fills in how many pieces there are.
+  bool put_as(PieceList& list, std::span<const std::byte> payload, std::chrono::milliseconds patience,
+              const std::function<bool()>& go_on);
   enum class Got {
     All,
     Gone,  ///< It was erased, or lost.

@@ -39,6 +39,8 @@ class NatsNames {
   static std::string client_owner(const std::string& client) { return "c_" + client; }
   static std::string node_owner(const std::string& node) { return "n_" + node; }
   static bool is_client(const std::string& owner) { return owner.starts_with("c_"); }
+  /// A client's values lie among its pieces; the numbers of these have no such bit.
+  static constexpr std::uint64_t kValueBit = std::uint64_t{1} << 63;
   std::string pieces(const std::string& owner, const std::string& number) const;
   std::string piece(const std::string& owner, std::uint64_t number, std::uint64_t index) const;
   /// Consumers. `created`: when their stream was made. Those of two streams have two names, so that a late

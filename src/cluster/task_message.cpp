@@ -5,9 +5,11 @@
 
 #include <fmt/format.h>
 
+#include <tandem/cluster.hpp>
 #include <tandem/error.hpp>
 #include <tandem/wire.hpp>
 
+#include "core/exception_text.hpp"
 #include "executor/code_numbers.hpp"
 #include "ipc/family.hpp"
 #include "thread/body_name.hpp"
@@ -52,21 +54,64 @@ TaskOptions TaskTicket::options() const {
   return options;
 }
 
-bool refers_to_shared_objects(const RemoteTask& task) {
-  const SharedObjectPtr& parcel = task.payload().parcel();
-  return parcel != nullptr && static_cast<const Cargo*>(parcel->data())->reference_capacity > 0;
+namespace {
+
+void check_can_leave(ObjectId id, ObjectKind kind) {
+  if (kind != ObjectKind::Broadcast)
+    throw WireError(
+        "a task for a cluster refers to a shared object (a Queue, an Event, a Value or their like): these stay on "
+        "their machine; pass values, and give back what is to be shared as the result");
+  if (!parcel_references(*attach(id, kind)).empty())
+    throw WireError(
+        "the value of a Broadcast for a cluster refers to a shared object (a Queue, an Event, another Broadcast or "
+        "their like): these stay on their machine");
 }
 
-std::vector<std::byte> encode_task(const RemoteTask& task, std::uint32_t most_deliveries) {
-  const TaskOptions& options = task.options();
+}  // namespace
+
+void check_can_leave(const RemoteTask& task) {
+  const SharedObjectPtr& parcel = task.payload().parcel();
+  if (parcel == nullptr) return;
+  for (const auto& [id, kind] : parcel_references(*parcel)) check_can_leave(id, kind);
+}
+
+void check_can_leave(const std::vector<SharedObjectPtr>& objects) {
+  if (objects.empty()) return;
+  const SharedObjectPtr parcel = make_parcel(nullptr, 0, objects);
+  for (const auto& [id, kind] : parcel_references(*parcel)) check_can_leave(id, kind);
+}
+
+std::vector<SharedObjectPtr> values_of(const RemoteTask& task) {
+  std::vector<SharedObjectPtr> values;
+  if (const SharedObjectPtr& parcel = task.payload().parcel())
+    for (const auto& [id, kind] : parcel_references(*parcel)) values.push_back(attach(id, kind));
+  return values;
+}
+
+CarriedValue carried(const SharedObject& value) {
+  return {value.id().offset, value.id().generation, parcel_bytes(value).second};
+}
+
+SharedObjectPtr make_initializer(RemoteEntry entry, const void* function, const Encoder& arguments) {
+  check_can_leave(arguments.objects());
   TaskTicket ticket;
+  ticket.entry = code_definition(code_number(reinterpret_cast<const void*>(entry)));
+  if (function != nullptr) ticket.function = code_definition(code_number(function));
+  for (const SharedObjectPtr& object : arguments.objects()) ticket.values.push_back(carried(*object));
+  Encoder encoder;
+  encode(encoder, ticket);
+  encoder.write(arguments.bytes().data(), arguments.bytes().size());
+  return make_parcel(encoder.bytes().data(), encoder.bytes().size(), arguments.objects(), ObjectKind::Broadcast);
+}
+
+std::vector<std::byte> encode_task(const RemoteTask& task, TaskTicket ticket) {
+  const TaskOptions& options = task.options();
   ticket.name = options.name;
   // The agent finds the name of a plain function, but does not know the type of an object.
   if (ticket.name.empty() && task.function() == kNoCode) ticket.name = class_name(task.callable_type());
   if (options.deadline) ticket.deadline_ns = options.deadline->count();
   ticket.memory_limit_bytes = options.memory_limit_bytes.value_or(0);
   if (options.cpu_time_limit) ticket.cpu_time_limit_ns = options.cpu_time_limit->count();
-  ticket.most_deliveries = most_deliveries;
   ticket.entry = code_definition(task.entry());
   if (task.function() != kNoCode) ticket.function = code_definition(task.function());
   const EncoderLease lease;
@@ -107,9 +152,16 @@ TaskOutcome outcome_of_error(const std::exception_ptr& error) {
   return outcome;
 }
 
+TaskOutcome outcome_of_broken(const std::exception_ptr& error) {
+  TaskOutcome outcome;
+  outcome.kind = TaskOutcome::kBroken;
+  outcome.bytes = bytes_of(describe_exception(error).what);
+  return outcome;
+}
+
 std::vector<std::byte> encode_outcome(const TaskOutcome& outcome) {
   Encoder encoder;
-  encoder(outcome.kind, outcome.took_ns, outcome.report.has_value());
+  encoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, outcome.report.has_value());
   if (outcome.report) encode_report(encoder, *outcome.report);
   encoder.write(outcome.bytes.data(), outcome.bytes.size());
   const auto bytes = encoder.bytes();
@@ -120,18 +172,24 @@ TaskOutcome decode_outcome(std::span<const std::byte> payload) {
   Decoder decoder(payload);
   TaskOutcome outcome;
   bool has_report = false;
-  decoder(outcome.kind, outcome.took_ns, has_report);
-  if (outcome.kind > TaskOutcome::kCancelled) throw WireError("a result of a kind that there is not");
+  decoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, has_report);
+  if (outcome.kind > TaskOutcome::kBroken) throw WireError("a result of a kind that there is not");
   if (has_report) outcome.report = decode_report(decoder);
   outcome.bytes.resize(decoder.remaining());
   decoder.read(outcome.bytes.data(), outcome.bytes.size());
   return outcome;
 }
 
+std::uint32_t outcome_kind(std::span<const std::byte> payload) {
+  return Decoder(payload).get<std::uint32_t>();
+}
+
 std::exception_ptr error_of(TaskOutcome outcome, const std::string& node, unsigned attempt) {
   if (outcome.kind == TaskOutcome::kCancelled)
     return std::make_exception_ptr(TaskCancelled(fmt::format("the task was stopped on node {}", node)));
   if (outcome.kind == TaskOutcome::kError) return decode_exception(outcome.bytes);
+  if (outcome.kind == TaskOutcome::kBroken)
+    return std::make_exception_ptr(BrokenExecutor(fmt::format("node {}: {}", node, text_of(outcome.bytes))));
   CrashReport report = outcome.report.value_or(CrashReport());
   report.name = report.name.empty() ? node : node + "/" + report.name;
   std::string text = fmt::format("node {}: {}", node, text_of(outcome.bytes));

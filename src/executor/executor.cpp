@@ -94,7 +94,9 @@ ShutdownReport AnyExecutor::end(Backlog backlog, const detail::Deadline& deadlin
 }
 std::vector<WorkerInfo> AnyExecutor::workers() const {
   std::vector<WorkerInfo> all = core().workers();
-  for (WorkerInfo& worker : all) detail::add_usage(worker);
+  // Those of another machine have said it themselves.
+  for (WorkerInfo& worker : all)
+    if (worker.pid != 0) detail::add_usage(worker);
   return all;
 }
 ExecutorCounters AnyExecutor::counters() const {

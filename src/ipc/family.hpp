@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <tandem/detail/shared_object.hpp>
@@ -83,6 +84,9 @@ struct Cargo {
   void drop_references(ArenaChange& change);
 };
 static_assert(sizeof(Cargo) == 32, "layout in shared memory");
+
+/// The objects that a parcel of this process's keeps alive, each once.
+std::vector<std::pair<ObjectId, ObjectKind>> parcel_references(const SharedObject& parcel);
 
 /// Takes an object's body apart when nobody holds it any more; called again if the caller is killed in between. Not all
 /// kinds need one.

@@ -62,7 +62,10 @@ void destroy_parcel(void* body) {
 }
 
 // By kind. Every process of the family must know all of them, for any may find another's zombie.
-std::array<std::atomic<Destroyer>, kObjectKinds> destroyers{nullptr, nullptr, destroy_parcel};
+std::array<std::atomic<Destroyer>, kObjectKinds> destroyers{
+    nullptr, nullptr, destroy_parcel, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+    nullptr, nullptr, nullptr,        nullptr, nullptr, nullptr, nullptr, destroy_parcel};
+static_assert(static_cast<std::size_t>(ObjectKind::Broadcast) == kObjectKinds - 1);
 
 }  // namespace
 
@@ -308,7 +311,8 @@ void Cargo::drop_references(ArenaChange& change) {
   }
 }
 
-SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std::vector<SharedObjectPtr>& objects) {
+SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std::vector<SharedObjectPtr>& objects,
+                            ObjectKind kind) {
   struct Argument {
     const void* bytes;
     std::size_t size;
@@ -316,7 +320,7 @@ SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std
   };
   const Argument argument{bytes, size_bytes, objects.size()};
   SharedObjectPtr parcel = make_object(
-      ObjectKind::Parcel, Cargo::total_bytes(size_bytes, objects.size()),
+      kind, Cargo::total_bytes(size_bytes, objects.size()),
       [](void* body, const void* raw) {
         const auto& a = *static_cast<const Argument*>(raw);
         auto* cargo = static_cast<Cargo*>(body);
@@ -326,6 +330,18 @@ SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std
       &argument);
   static_cast<Cargo*>(parcel->data())->add_references(objects);
   return parcel;
+}
+
+std::vector<std::pair<ObjectId, ObjectKind>> parcel_references(const SharedObject& parcel) {
+  auto& cargo = *static_cast<Cargo*>(parcel.data());
+  std::vector<std::pair<ObjectId, ObjectKind>> all;
+  // They are held, so that their headers do not change.
+  for (std::uint64_t at = 0; at < get(cargo.references); ++at) {
+    const std::uint64_t offset = get(cargo.offsets()[at]);
+    const auto& header = Arena::instance().at<ObjectHeader>(offset);
+    all.push_back({{offset, get(header.generation)}, static_cast<ObjectKind>(get(header.kind))});
+  }
+  return all;
 }
 
 std::pair<const std::byte*, std::size_t> parcel_bytes(const SharedObject& parcel) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <tandem/wire.hpp>
@@ -31,7 +33,12 @@ SharedObjectPtr Decoder::refer(ObjectKind kind) {
   ObjectId id;
   id.offset = get<std::uint64_t>();
   id.generation = get<std::uint64_t>();
-  return attach(id, kind);
+  if (stand_ins_ == nullptr) return attach(id, kind);
+  const auto found =
+      std::find_if(stand_ins_->begin(), stand_ins_->end(), [&](const auto& one) { return one.first == id; });
+  if (found == stand_ins_->end() || kind != ObjectKind::Broadcast)
+    throw WireError("a message from another machine names a shared object of that machine");
+  return found->second;
 }
 
 int Decoder::take_descriptor() {

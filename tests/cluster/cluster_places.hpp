@@ -5,7 +5,6 @@
 /// starts is not left behind by the test.
 #pragma once
 
-#include <stdexcept>
 #include <utility>
 
 #include <tandem/cluster.hpp>
@@ -24,9 +23,9 @@ class CommonClusterExecutor : public ClusterExecutor {
   explicit CommonClusterExecutor(ExecutorOptions options)
       : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)}) {}
   template <class F, class... Args>
-  CommonClusterExecutor(ExecutorOptions, F&&, Args&&...) : CommonClusterExecutor() {
-    throw std::logic_error("a ClusterExecutor has no initializer");
-  }
+  CommonClusterExecutor(ExecutorOptions options, F&& initializer, Args&&... arguments)
+      : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)},
+                        std::forward<F>(initializer), std::forward<Args>(arguments)...) {}
 };
 
 struct InCluster {

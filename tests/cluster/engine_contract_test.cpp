@@ -259,6 +259,36 @@ TEST_P(EngineContractTest, AnnouncementsTellOfNodes) {
   EXPECT_EQ(client->nodes().size(), 1U);
 }
 
+TEST_P(EngineContractTest, ValueIsFetchedByWhoeverNeedsItUntilItIsErased) {
+  const auto client = this->client(record_);
+  const auto agent = this->agent("node-a", agent_record_);
+  const auto other = this->agent("node-b", other_record_);
+  std::uint64_t number = 0;
+  for (const std::size_t size : {std::size_t{1}, std::size_t{1000}, std::size_t{9} << 20}) {
+    std::string text(size, 'x');
+    for (std::size_t i = 0; i < size; i += 997) text[i] = static_cast<char>('a' + i % 26);
+    const detail::ClusterValueId id{"client-1", ++number};
+    EXPECT_FALSE(agent->fetch(id, size)) << "nobody has stored it";
+    ASSERT_TRUE(client->store_value(number, bytes_of(text), kPatience));
+    for (const auto& from : {agent.get(), other.get(), agent.get()}) {
+      const auto value = from->fetch(id, size);
+      ASSERT_TRUE(value) << size;
+      EXPECT_TRUE(text_of(*value) == text) << size;
+    }
+    EXPECT_FALSE(agent->fetch(id, size + 1)) << "not all of it";
+    EXPECT_FALSE(agent->fetch({"client-2", number}, size));
+  }
+  // Once more, which changes nothing; then it goes, and nothing else of the client does.
+  ASSERT_TRUE(client->store_value(1, bytes_of("x"), kPatience));
+  EXPECT_TRUE(agent->fetch({"client-1", 1}, 1));
+  client->erase_value(1);
+  const auto deadline = Clock::now() + kPatience;
+  while (agent->fetch({"client-1", 1}, 1) && Clock::now() < deadline) continue;
+  EXPECT_FALSE(agent->fetch({"client-1", 1}, 1));
+  EXPECT_TRUE(agent->fetch({"client-1", 2}, 1000));
+  EXPECT_THROW(static_cast<void>(client->store_value(3, {}, kPatience)), std::invalid_argument);
+}
+
 TEST_P(EngineContractTest, AgentOfAnotherBuildGetsNoTasksAndIsSeen) {
   const auto client = this->client(record_);
   EngineOptions foreign = options();

@@ -48,7 +48,10 @@ TEST(NatsMessageTest, AnnouncementComesBackAsItWas) {
                       64,
                       true,
                       {{"client-1", 1, 1}, {"client-2", 2, 9}},
-                      std::chrono::milliseconds(1500)};
+                      std::chrono::milliseconds(1500),
+                      {{"client-1", 7}, {"client-2", ~std::uint64_t{0}}},
+                      1'500'000'000,
+                      std::uint64_t{1} << 33};
   const auto parsed = detail::parse_node(node_text(node, 1 << 20));
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->node, node.node);
@@ -58,6 +61,9 @@ TEST(NatsMessageTest, AnnouncementComesBackAsItWas) {
   EXPECT_EQ(parsed->leaving, node.leaving);
   EXPECT_EQ(parsed->running, node.running);
   EXPECT_EQ(parsed->lease_time, node.lease_time);
+  EXPECT_EQ(parsed->wanted, node.wanted);
+  EXPECT_EQ(parsed->cpu_time_ns, node.cpu_time_ns);
+  EXPECT_EQ(parsed->memory_bytes, node.memory_bytes);
   // Fewer tasks than there are, but whole lines.
   const auto shorter = detail::parse_node(node_text(node, node_text(node, 1 << 20).size() - 1));
   ASSERT_TRUE(shorter);
@@ -74,7 +80,7 @@ TEST(NatsMessageTest, WhatIsNoAnnouncementIsNone) {
     EXPECT_TRUE(!parsed || parsed->running.empty()) << length;
   }
   EXPECT_FALSE(detail::parse_node(good + "x"));
-  EXPECT_FALSE(detail::parse_node("tandem-node 1" + good.substr(13)));
+  EXPECT_FALSE(detail::parse_node("tandem-node 2" + good.substr(13)));
 }
 
 TEST(NatsMessageTest, DeliveriesAreReadFromBothFormsOfTheSubject) {

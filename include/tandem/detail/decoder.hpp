@@ -12,6 +12,9 @@
 
 namespace tandem::detail {
 
+/// Objects here for names that another machine gave to its own.
+using StandIns = std::vector<std::pair<ObjectId, SharedObjectPtr>>;
+
 /// Reads what an Encoder wrote, in the same order. It refers to the bytes and does not copy them; for one thread.
 ///
 /// Errors: WireError for bytes that are no such values: cut short, impossible counts, values that their type does not
@@ -71,6 +74,9 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   void align(std::size_t alignment);
   /// Reads an object's id and takes a hold on it. Throws StaleHandle if it is gone or of another kind.
   SharedObjectPtr refer(ObjectKind kind);
+  /// The bytes come from another machine: what they call by these names are these objects here, all of the kind
+  /// Broadcast; they may refer to no others. `foreign` must outlive the decoder.
+  void stand_in(const StandIns& foreign) noexcept { stand_ins_ = &foreign; }
   /// Reads a descriptor's place and hands the descriptor over to the caller; each can be taken once.
   int take_descriptor();
   /// Whether a descriptor was taken.
@@ -146,6 +152,7 @@ class Decoder final : public cereal::InputArchive<Decoder, cereal::AllowEmptyCla
   std::span<const int> descriptors_;
   std::vector<bool> taken_;  // Of the descriptors.
   Writer writer_;
+  const StandIns* stand_ins_ = nullptr;
   int depth_ = 0;
 };
 

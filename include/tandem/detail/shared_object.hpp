@@ -33,8 +33,9 @@ enum class ObjectKind : std::uint32_t {
   Value,
   Array,
   Pipe,
+  Broadcast,
 };
-inline constexpr std::size_t kObjectKinds = 16;  ///< One more than the last.
+inline constexpr std::size_t kObjectKinds = 17;  ///< One more than the last.
 
 /// This process's hold on one shared object: at most one exists for each object and process, and all handles share it.
 ///
@@ -69,7 +70,9 @@ SharedObjectPtr make_plain(std::size_t bytes);
 
 /// Makes a Parcel: bytes on their way to another process, with the objects that handles among them refer to. The
 /// objects live at least as long as the parcel does, whoever is killed.
-SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std::vector<SharedObjectPtr>& objects);
+/// `kind`: Parcel, or Broadcast for one that many read.
+SharedObjectPtr make_parcel(const void* bytes, std::size_t size_bytes, const std::vector<SharedObjectPtr>& objects,
+                            ObjectKind kind = ObjectKind::Parcel);
 /// The bytes of a parcel, in place: valid while the hold is.
 std::pair<const std::byte*, std::size_t> parcel_bytes(const SharedObject& parcel);
 
