@@ -29,7 +29,7 @@ namespace tandem {
 /// than threads each process has a copy of its own, and tasks in it share that: T's const members must be fit for it.
 /// Lifetime: the value lives as long as a handle to it, anywhere, or a task that has one. A worker process remembers
 /// what it decoded for its later tasks: the 16 values that it used last, each until it decodes another one behind the
-/// end of that one. An agent of a cluster keeps up to 1 GiB of values that no task uses (TANDEM_AGENT_CACHE_BYTES). A
+/// end of that one. An agent of a cluster keeps up to 1 GiB of values that no task uses (TANDEM_AGENT_CACHE_MIB). A
 /// node that comes later or was started again gets it when it needs it.
 /// Killed peers: as a message of a Queue; nothing is left of it when its holders are gone, however they went.
 /// Errors: WireError from whatever sends it if it cannot be encoded, and from get() if it cannot be decoded, each

@@ -41,6 +41,10 @@ struct ClusterOptions {
   /// After how long without a sign of life of its agent a task goes to another one; that of the agents, which is not
   /// checked. At least 100 ms. A LocalCluster says its own.
   std::chrono::milliseconds lease_time{10000};
+  /// After how long without a sign of life of this program agents stop its tasks, and drop those that wait: it is dead,
+  /// or finds out when it is back and submits them again. That of the agents, which is not checked. At least a second.
+  /// A LocalCluster says its own.
+  std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take.
   std::chrono::milliseconds connect_wait{10000};
   /// How many agents a task may be handed to that come back with no result, because they or their machines died, before
@@ -59,6 +63,9 @@ struct LocalClusterOptions {
   std::optional<std::size_t> slots{};
   /// As ClusterOptions::lease_time.
   std::chrono::milliseconds lease_time{5000};
+  /// As ClusterOptions::client_silence. Of programs that came to it by its url: when the one that made it is gone, all
+  /// of it is.
+  std::chrono::milliseconds client_silence{60000};
 };
 
 }  // namespace tandem

@@ -30,6 +30,8 @@ constexpr const char* kKey = "TANDEM_CLUSTER_KEY";
 constexpr const char* kUnprotected = "TANDEM_CLUSTER_ALLOW_UNPROTECTED";
 constexpr const char* kPool = "TANDEM_CLUSTER_POOL";
 constexpr const char* kLease = "TANDEM_CLUSTER_LEASE_MS";
+constexpr const char* kSilence = "TANDEM_CLUSTER_SILENCE_MS";
+constexpr const char* kCache = "TANDEM_AGENT_CACHE_MIB";
 constexpr const char* kNode = "TANDEM_AGENT_NODE";
 constexpr const char* kSlots = "TANDEM_AGENT_SLOTS";
 constexpr const char* kDrain = "TANDEM_AGENT_DRAIN_MS";
@@ -44,6 +46,8 @@ constexpr std::array kAll = {AgentEnvironment::kUrl,
                              kUnprotected,
                              kPool,
                              kLease,
+                             kSilence,
+                             kCache,
                              kNode,
                              kSlots,
                              kDrain};
@@ -107,6 +111,7 @@ std::map<std::string, std::optional<std::string>> AgentEnvironment::variables() 
   if (!node.empty()) all[kNode] = node;
   if (slots != 0) all[kSlots] = std::to_string(slots);
   all[kLease] = std::to_string(lease_time.count());
+  all[kSilence] = std::to_string(client_silence.count());
   return all;
 }
 
@@ -124,6 +129,8 @@ AgentSettings take_agent_environment() {
   engine.allow_unprotected_server = take(kUnprotected) == "1";
   if (std::string pool = take(kPool); !pool.empty()) engine.pool = std::move(pool);
   if (const auto lease = take_number(kLease)) engine.lease_time = std::chrono::milliseconds(*lease);
+  if (const auto silence = take_number(kSilence)) engine.client_silence = std::chrono::milliseconds(*silence);
+  if (const auto cache = take_number(kCache)) settings.cache_bytes = *cache << 20;
   engine.build_id = to_text(program_module().build_id);
   settings.node = take(kNode);
   if (settings.node.empty()) settings.node = own_node_name();

@@ -24,6 +24,7 @@ struct AgentEnvironment {
   /// 0: cpu_count().
   std::size_t slots = 0;
   std::chrono::milliseconds lease_time{10000};
+  std::chrono::milliseconds client_silence{60000};
 
   /// What starts an agent with these, and with nothing else of a cluster.
   std::map<std::string, std::optional<std::string>> variables() const;

@@ -61,8 +61,8 @@ std::shared_ptr<ExecutorCore> InitializedPools::make(const ClusterValueId& id, c
   options.workers = slots_;
   options.name_prefix = fmt::format("{}-{}", node_, ++made_);
   Encoder call;
-  using Initialize = void (*)(const NodeValue&, const NodeValues&);
-  encode_call<Initialize, NodeValue, NodeValues>(call, &initialize_for_client, NodeValue(initializer), values);
+  using Initialize = void (*)(const NodeInitializer&);
+  encode_call<Initialize, NodeInitializer>(call, &initialize_for_client, {NodeValue(initializer), values});
   Pool& pool = pools_[id];
   try {
     pool.core = make_process_executor(std::move(options), &call);

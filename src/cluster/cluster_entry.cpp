@@ -103,10 +103,10 @@ std::int32_t take_pid(std::vector<std::byte>& result) noexcept {
   return pid;
 }
 
-void initialize_for_client(const NodeValue& initializer, const NodeValues& values) {
-  const auto [bytes, size] = parcel_bytes(*HandleAccess::object(initializer));
+void initialize_for_client(const NodeInitializer& initializer) {
+  const auto [bytes, size] = parcel_bytes(*HandleAccess::object(initializer.payload));
   Encoder result;
-  run_task({bytes, size}, stand_ins_of(values), result);
+  run_task({bytes, size}, stand_ins_of(initializer.values), result);
 }
 
 }  // namespace tandem::detail

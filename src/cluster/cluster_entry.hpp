@@ -16,6 +16,7 @@ namespace tandem::detail {
 /// A value of a client, as an object of the agent's family, which travels to its workers. Handle.
 class NodeValue {
  public:
+  NodeValue() = default;  // Of nothing, to be read into.
   explicit NodeValue(SharedObjectPtr object) : object_(std::move(object)) {}
 
  private:
@@ -38,8 +39,17 @@ void enter_cluster_task(const void* function, Decoder& payload, Encoder& result)
 /// Takes the pid off a result of enter_cluster_task().
 std::int32_t take_pid(std::vector<std::byte>& result) noexcept;
 
-/// The initializer of worker processes of an agent, for one client: runs `initializer`, which is the payload of a task.
-void initialize_for_client(const NodeValue& initializer, const NodeValues& values);
+/// An initializer, which is the payload of a task, and what its arguments refer to. Value; travels.
+struct NodeInitializer {
+  NodeValue payload{};
+  NodeValues values{};
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(payload, values);
+  }
+};
+/// What the worker processes of an agent run first if they are for one client.
+void initialize_for_client(const NodeInitializer& initializer);
 
 /// The plain function of a ticket, for its name; null if there is none, or none that may be called.
 const void* function_of_ticket(std::span<const std::byte> code) noexcept;

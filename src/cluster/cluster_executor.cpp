@@ -54,6 +54,7 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, Clus
   if (options.tls) engine.tls = EngineTls{options.tls->ca_file, options.tls->certificate_file, options.tls->key_file};
   engine.allow_unprotected_server = options.allow_unprotected_server;
   engine.lease_time = options.lease_time;
+  engine.client_silence = options.client_silence;
   const char* const token = std::getenv(AgentEnvironment::kToken);
   if (engine.token.empty() && engine.user.empty() && url.find('@') == std::string::npos && token != nullptr)
     engine.token = token;
@@ -66,6 +67,7 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster,
   engine.url = cluster.url();
   engine.token = cluster.keeper()->token();
   engine.lease_time = cluster.keeper()->lease_time();
+  engine.client_silence = cluster.keeper()->client_silence();
   options.pool = engine.pool;  // That of its agents.
   return make(std::move(options), std::move(engine), cluster.keeper(), std::move(initializer));
 }

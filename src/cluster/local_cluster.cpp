@@ -47,9 +47,10 @@ struct KeeperSetup {
   std::uint64_t agents = 0;
   std::uint64_t slots = 0;
   std::int64_t lease_ms = 0;
+  std::int64_t silence_ms = 0;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(agents, slots, lease_ms);
+    archive(agents, slots, lease_ms, silence_ms);
   }
 };
 
@@ -99,6 +100,7 @@ class Keeper {
     environment.node = fmt::format("local-{}", at);
     environment.slots = setup_.slots;
     environment.lease_time = milliseconds(setup_.lease_ms);
+    environment.client_silence = milliseconds(setup_.silence_ms);
     agents_[at].program =
         BoundProgram("/proc/self/exe", own_command_line(), environment_with(environment.variables()), -1);
     agents_[at].started = Clock::now();
@@ -164,7 +166,9 @@ KeeperSetup checked(const LocalClusterOptions& options) {
     throw std::invalid_argument(fmt::format("an agent runs 1 to {} tasks at once, not {}", kMostSlots, slots));
   if (options.lease_time < milliseconds(100))
     throw std::invalid_argument("a lease must be of at least 100 milliseconds");
-  return {options.agents, slots, options.lease_time.count()};
+  if (options.client_silence < milliseconds(1000))
+    throw std::invalid_argument("a client must be silent for at least a second before it is taken for dead");
+  return {options.agents, slots, options.lease_time.count(), options.client_silence.count()};
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ class LocalClusterKeeper {
   const std::string& token() const noexcept { return told_.token; }
   std::size_t agents() const noexcept { return options_.agents; }
   std::chrono::milliseconds lease_time() const noexcept { return options_.lease_time; }
+  std::chrono::milliseconds client_silence() const noexcept { return options_.client_silence; }
   bool is_alive() const { return process_.is_alive(); }
   /// How the keeper ended, for people.
   std::string end() const;

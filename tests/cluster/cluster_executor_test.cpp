@@ -2,16 +2,10 @@
 // other executors do is tested by the suites of those: see cluster_places.hpp.
 #include <tandem/cluster.hpp>
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <nats/nats.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -19,7 +13,6 @@
 #include <filesystem>
 #include <fstream>
 #include <ranges>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,65 +23,30 @@
 #include "cluster/agent_environment.hpp"
 #include "cluster/bound_program.hpp"
 #include "cluster/cluster_entry.hpp"
+#include "cluster/cluster_fixture.hpp"
 #include "cluster/local_cluster.hpp"
 #include "cluster/task_message.hpp"
-#include "core/system.hpp"
 #include "process/executed_child.hpp"
 #include "support/caught_log.hpp"
 #include "support/executor_places.hpp"
-#include "support/temporary_directory.hpp"
 
 namespace tandem::testing {
 namespace {
+
+using ClusterExecutorTest = ClusterFixture;
 
 using std::chrono::milliseconds;
 using ::testing::Contains;
 using ::testing::Each;
 using ::testing::HasSubstr;
 
-// What goes between a test and its tasks: handles do not travel, but a name of a file does. Opening waits for the other
-// side.
-
-/// Says something to who listens at the pipe.
-void say(const std::string& pipe, const std::string& text) {
-  const detail::Fd fd(detail::retry_on_signal([&] { return ::open(pipe.c_str(), O_WRONLY | O_CLOEXEC); }));
-  if (!fd || ::write(fd.get(), text.data(), text.size()) < 0) detail::throw_errno("cannot write to " + pipe);
-}
-/// Waits for what somebody says, and until that one has let go of the pipe: the next one to listen would hear the end.
-std::string hear(const std::string& pipe) {
-  const detail::Fd fd(detail::retry_on_signal([&] { return ::open(pipe.c_str(), O_RDONLY | O_CLOEXEC); }));
-  if (!fd) detail::throw_errno("cannot open " + pipe);
-  std::string all;
-  for (std::array<char, 256> part{};;) {
-    const ssize_t size = detail::retry_on_signal([&] { return ::read(fd.get(), part.data(), part.size()); });
-    if (size <= 0) return all;
-    all.append(part.data(), static_cast<std::size_t>(size));
-  }
-}
-
-/// Says the pid of its agent, waits until it may go on, and returns the value.
-int say_and_hold(const std::string& begun, const std::string& go, int value) {
-  say(begun, std::to_string(parent_process().value().pid));
-  hear(go);
-  return value;
-}
-int agent_pid() {
-  return parent_process().value().pid;
-}
 std::string program_name() {
   return program_invocation_short_name;
-}
-int die(int signum) {
-  ::raise(signum);
-  return 0;
 }
 int kill_the_agent() {
   ::kill(agent_pid(), SIGKILL);
   ::pause();
   return 0;
-}
-int hold_for_ever() {
-  for (;;) ::pause();
 }
 Value<int> give_a_handle() {
   return Value<int>(1);
@@ -97,64 +55,6 @@ int nap_and_double(int value) {
   std::this_thread::sleep_for(milliseconds(2));
   return 2 * value;
 }
-
-std::vector<pid_t> children_of(pid_t pid) {
-  std::vector<pid_t> children;
-  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
-  std::istringstream text(detail::read_small_file(task));
-  for (pid_t child = 0; text >> child;) children.push_back(child);
-  return children;
-}
-pid_t keeper_pid() {
-  for (const ProcessInfo& child : active_children())
-    if (child.name == "tandem-local-cluster") return child.pid;
-  return -1;
-}
-pid_t server_of(pid_t keeper) {
-  for (const pid_t child : children_of(keeper))
-    if (detail::read_small_file("/proc/" + std::to_string(child) + "/comm") == "nats-server\n") return child;
-  return -1;
-}
-/// Of any process. Empty if it is gone already.
-detail::Fd pidfd_of(pid_t pid) {
-  return detail::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-}
-void wait_for_end(const detail::Fd& pidfd) {
-  pollfd wait{pidfd.get(), POLLIN, 0};
-  if (pidfd) detail::retry_on_signal([&] { return ::poll(&wait, 1, -1); });
-}
-
-class ClusterExecutorTest : public LeakCheckedTest {
- protected:
-  void SetUp() override {
-    nats_Open(-1);  // The threads that its library keeps until the program ends.
-    LeakCheckedTest::SetUp();
-    // Others that run at the same time would take its files for left behind by them.
-    ::setenv("TMPDIR", directory_->path().c_str(), 1);
-    for (const char* name : {"begun", "go"})
-      if (::mkfifo(pipe(name).c_str(), 0600) != 0) detail::throw_errno("cannot make a pipe");
-  }
-  void TearDown() override {
-    ::unsetenv("TMPDIR");
-    // An executor that gave up does not wait for the end of its cluster.
-    for (pid_t keeper = 0; (keeper = keeper_pid()) > 0;) wait_for_end(pidfd_of(keeper));
-    for (const auto& file : std::filesystem::directory_iterator(directory_->path()))
-      EXPECT_FALSE(file.is_directory()) << "left behind: " << file;
-    directory_.reset();
-    LeakCheckedTest::TearDown();
-  }
-
-  std::chrono::seconds time_limit() const override {
-    return std::chrono::seconds(std::getenv("TANDEM_SOAK") != nullptr ? 3600 : 120);
-  }
-  std::string pipe(const std::string& name) const { return (directory_->path() / name).string(); }
-  static LocalCluster cluster(std::size_t agents, std::size_t slots) {
-    return local_cluster(LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = milliseconds(1000)});
-  }
-
- private:
-  std::optional<TemporaryDirectory> directory_{std::in_place, "cluster_executor"};
-};
 
 TEST_F(ClusterExecutorTest, OneWordApart) {
   ClusterExecutor executor(local_cluster(2));
@@ -472,7 +372,10 @@ class ClusterEntryTest : public LeakCheckedTest {
     return {encoder.bytes().begin(), encoder.bytes().end()};
   }
   static int enter(const std::vector<std::byte>& payload) {
-    detail::Decoder decoder(payload);
+    detail::Encoder all;
+    detail::encode(all, detail::NodeValues());
+    all.write(payload.data(), payload.size());
+    detail::Decoder decoder(all.bytes());
     detail::Encoder result;
     detail::enter_cluster_task(nullptr, decoder, result);
     detail::Decoder value(result.bytes());
