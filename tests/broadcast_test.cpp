@@ -84,7 +84,8 @@ TYPED_TEST(BroadcastPlaceTest, EveryTaskReadsTheValue) {
   EXPECT_EQ(numbers->size(), 3u);
   std::vector<Future<std::int64_t>> sums;
   for (std::int64_t offset = 0; offset < 100; ++offset) sums.push_back(executor.submit(sum_of, numbers, offset));
-  for (std::int64_t offset = 0; offset < 100; ++offset) EXPECT_EQ(sums[static_cast<std::size_t>(offset)].get(), 6 + offset);
+  for (std::int64_t offset = 0; offset < 100; ++offset)
+    EXPECT_EQ(sums[static_cast<std::size_t>(offset)].get(), 6 + offset);
 }
 
 TYPED_TEST(BroadcastPlaceTest, FunctionOfTheValueCanBeCalledWithIt) {
@@ -112,7 +113,8 @@ TYPED_TEST(BroadcastPlaceTest, LargeValueArrivesWhole) {
   std::iota(many.begin(), many.end(), 0);
   const std::int64_t sum = std::accumulate(many.begin(), many.end(), std::int64_t{0});
   const Broadcast<Numbers> numbers(std::move(many));
-  for (std::int64_t offset = 0; offset < 4; ++offset) EXPECT_EQ(executor.submit(sum_of, numbers, offset).get(), sum + offset);
+  for (std::int64_t offset = 0; offset < 4; ++offset)
+    EXPECT_EQ(executor.submit(sum_of, numbers, offset).get(), sum + offset);
 }
 
 TYPED_TEST(BroadcastPlaceTest, CallableOfAMapCanHaveOne) {

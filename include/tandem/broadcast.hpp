@@ -33,11 +33,11 @@ namespace tandem {
 /// node that comes later or was started again gets it when it needs it.
 /// Killed peers: as a message of a Queue; nothing is left of it when its holders are gone, however they went.
 /// Errors: WireError from whatever sends it if it cannot be encoded, and from get() if it cannot be decoded, each
-/// time; StaleHandle if it has none or was moved from; std::system_error if the arena is full. In a cluster, a value that has
-/// handles in it, another Broadcast included, is refused by submit() with WireError.
-/// Cost: nothing for threads. One encoding at its first use elsewhere, and memory for the bytes beside the value; for
-/// each task a word; for each process one decoding and memory for its copy. In a cluster the bytes pass the server
-/// once, and once more to each node.
+/// time; StaleHandle if it has none or was moved from; std::system_error if the arena is full. In a cluster, a value
+/// that has handles in it, another Broadcast included, is refused by submit() with WireError. Cost: nothing for
+/// threads. One encoding at its first use elsewhere, and memory for the bytes beside the value; for each task a word;
+/// for each process one decoding and memory for its copy. In a cluster the bytes pass the server once, and once more to
+/// each node.
 template <class T>
 class Broadcast {
  public:

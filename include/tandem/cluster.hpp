@@ -163,13 +163,13 @@ class ClusterExecutor : public BasicExecutor<detail::ClusterCalls> {
   template <class F, class... Args>
   ClusterExecutor(const std::string& url, ClusterOptions options, F&& initializer, Args&&... arguments)
       : BasicExecutor(detail::make_cluster_executor(
-            url, std::move(options), detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(
-                                         initializer, arguments...))) {}
+            url, std::move(options),
+            detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(initializer, arguments...))) {}
   template <class F, class... Args>
   ClusterExecutor(const LocalCluster& cluster, ClusterOptions options, F&& initializer, Args&&... arguments)
       : BasicExecutor(detail::make_cluster_executor(
-            cluster, std::move(options), detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(
-                                             initializer, arguments...))) {}
+            cluster, std::move(options),
+            detail::make_initializer_of<std::decay_t<F>, std::decay_t<Args>...>(initializer, arguments...))) {}
 };
 
 }  // namespace tandem

@@ -173,7 +173,10 @@ struct Agent::OnEnd final : Continuation {
   const std::string key;
 };
 
-Agent::Agent(const AgentSettings& settings) : settings_(settings), signal_({SIGTERM, SIGINT}), values_(settings.cache_bytes),
+Agent::Agent(const AgentSettings& settings)
+    : settings_(settings),
+      signal_({SIGTERM, SIGINT}),
+      values_(settings.cache_bytes),
       pools_(settings.node, settings.slots) {
   // Names of functions come from others here too.
   find_only_loaded_functions();
@@ -260,9 +263,9 @@ void Agent::begin(TaskLease lease) {
     parts.payload = std::move(payload);
     const std::uint64_t deliveries = parts.ticket.earlier_deliveries + leased.lease.deliveries;
     if (parts.ticket.most_deliveries != 0 && deliveries > parts.ticket.most_deliveries)
-      throw TaskCrashed(fmt::format("the task was handed to {} agents, and none of them came back with a result",
-                                    deliveries - 1),
-                        CrashReport(), 1);
+      throw TaskCrashed(
+          fmt::format("the task was handed to {} agents, and none of them came back with a result", deliveries - 1),
+          CrashReport(), 1);
     TaskNeeds needs;
     std::optional<ClusterValueId> missing;
     const bool has_all = needs_.find(leased.lease.id.client, parts.ticket, nullptr, needs, missing);

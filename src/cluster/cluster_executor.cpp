@@ -35,9 +35,8 @@ std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
   engine.connect_wait = options.connect_wait;
   const std::size_t agents = local != nullptr ? local->agents() : std::numeric_limits<std::size_t>::max();
   const milliseconds patience = local != nullptr ? kHearLocal : kHear;
-  auto place = std::make_unique<ClusterPlace>(
-      ClusterPlace::Options{std::move(engine), options.most_deliveries, options.executor.workers, std::move(local),
-                            std::move(initializer)});
+  auto place = std::make_unique<ClusterPlace>(ClusterPlace::Options{
+      std::move(engine), options.most_deliveries, options.executor.workers, std::move(local), std::move(initializer)});
   if (!options.executor.workers) options.executor.workers = std::min(kMostWorkers, place->hear_slots(agents, patience));
   return ExecutorCore::make(std::move(options.executor), std::move(place));
 }

@@ -210,7 +210,8 @@ bool ClusterPlace::note_values(Flight& flight) {
       for (const auto& [id, kind] : parcel_references(*options_.initializer)) note_value(attach(id, kind), flight);
     }
   }
-  return std::all_of(flight.values.begin(), flight.values.end(), [&](std::uint64_t number)
+  return std::all_of(flight.values.begin(), flight.values.end(),
+                     [&](std::uint64_t number)
                          TANDEM_NO_THREAD_SAFETY_ANALYSIS { return values_.at(number).is_stored; });
 }
 

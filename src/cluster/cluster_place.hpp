@@ -105,8 +105,8 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) override;
   void on_node(const NodeInfo& node) override;
   void tell(Task& task, const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept;
-  void note_in_trace(const Task& task, const std::string& node, pid_t pid, std::chrono::nanoseconds took)
-      const noexcept;
+  void note_in_trace(const Task& task, const std::string& node, pid_t pid,
+                     std::chrono::nanoseconds took) const noexcept;
 
   void run();
   /// Takes tasks for which there is room.

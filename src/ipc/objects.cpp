@@ -63,7 +63,7 @@ void destroy_parcel(void* body) {
 
 // By kind. Every process of the family must know all of them, for any may find another's zombie.
 std::array<std::atomic<Destroyer>, kObjectKinds> destroyers{
-    nullptr, nullptr, destroy_parcel, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+    nullptr, nullptr, destroy_parcel, nullptr, nullptr, nullptr, nullptr, nullptr,       nullptr,
     nullptr, nullptr, nullptr,        nullptr, nullptr, nullptr, nullptr, destroy_parcel};
 static_assert(static_cast<std::size_t>(ObjectKind::Broadcast) == kObjectKinds - 1);
 

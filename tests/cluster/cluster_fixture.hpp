@@ -116,7 +116,8 @@ class ClusterFixture : public LeakCheckedTest {
   }
   std::string pipe(const std::string& name) const { return (directory_->path() / name).string(); }
   static LocalCluster cluster(std::size_t agents, std::size_t slots) {
-    return local_cluster(LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = std::chrono::milliseconds(1000)});
+    return local_cluster(
+        LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = std::chrono::milliseconds(1000)});
   }
 
  private:

@@ -24,8 +24,8 @@ class CommonClusterExecutor : public ClusterExecutor {
       : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)}) {}
   template <class F, class... Args>
   CommonClusterExecutor(ExecutorOptions options, F&& initializer, Args&&... arguments)
-      : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)},
-                        std::forward<F>(initializer), std::forward<Args>(arguments)...) {}
+      : ClusterExecutor(common_cluster(), ClusterOptions{.executor = std::move(options)}, std::forward<F>(initializer),
+                        std::forward<Args>(arguments)...) {}
 };
 
 struct InCluster {

@@ -210,7 +210,8 @@ TEST_F(ClusterValuesTest, InitializerThatDiesBreaksTheExecutor) {
 
 TEST_F(ClusterValuesTest, WhatStaysOnItsMachineIsRefused) {
   ClusterExecutor executor(cluster(1, 1));
-  EXPECT_THROW(static_cast<void>(executor.submit(take_nested, Broadcast<Broadcast<int>>(Broadcast<int>(1)))), WireError);
+  EXPECT_THROW(static_cast<void>(executor.submit(take_nested, Broadcast<Broadcast<int>>(Broadcast<int>(1)))),
+               WireError);
   EXPECT_THROW(static_cast<void>(executor.submit(take_event, Broadcast(Event()))), WireError);
   EXPECT_THROW(executor.submit(give_a_broadcast).get(), WireError);
   EXPECT_THROW(ClusterExecutor(cluster(1, 1), ClusterOptions(), [](const Event&) {}, Event()), WireError);

@@ -22,7 +22,8 @@ struct BroadcastType {
 /// What was decoded is remembered by the process for later handles to the same object, see broadcast.hpp.
 class BroadcastState {
  public:
-  BroadcastState(const BroadcastType& type, std::shared_ptr<const void> value) : type_(type), value_(std::move(value)) {}
+  BroadcastState(const BroadcastType& type, std::shared_ptr<const void> value)
+      : type_(type), value_(std::move(value)) {}
   BroadcastState(const BroadcastType& type, SharedObjectPtr object) : type_(type), object_(std::move(object)) {}
   BroadcastState(const BroadcastState&) = delete;
   BroadcastState& operator=(const BroadcastState&) = delete;
