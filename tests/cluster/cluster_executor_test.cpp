@@ -81,7 +81,8 @@ TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
   EXPECT_TRUE(refused([&] { executor.submit(tasks::hold, Event(), Event(), 1).get(); }));
   EXPECT_TRUE(refused([&] { executor.for_each(tasks::add_to, std::vector<Value<int>>(3), std::vector{1, 2, 3}); }));
   EXPECT_EQ(executor.counters().submitted, 0u);
-  EXPECT_TRUE(refused([&] { executor.submit(give_a_handle).get(); }));
+  const Future<Value<int>> handle = executor.submit(give_a_handle);
+  EXPECT_TRUE(refused([&] { handle.get(); }));
   EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
 }
 
@@ -104,8 +105,9 @@ TEST_F(ClusterExecutorTest, TaskOfAKilledAgentRunsAgainAndIsToldOnce) {
 
 TEST_F(ClusterExecutorTest, CrashOfATaskIsReportedWithItsNode) {
   ClusterExecutor executor(cluster(1, 1));
+  const Future<int> dead = executor.submit(die, SIGSEGV);
   try {
-    executor.submit(die, SIGSEGV).get();
+    dead.get();
     ADD_FAILURE() << "nothing was thrown";
   } catch (const TaskCrashed& crash) {
     EXPECT_THAT(crash.what(), HasSubstr("node local-0: "));
@@ -120,8 +122,9 @@ TEST_F(ClusterExecutorTest, CrashOfATaskIsReportedWithItsNode) {
 
 TEST_F(ClusterExecutorTest, PoisonTaskEndsAfterItsAttempts) {
   ClusterExecutor executor(cluster(1, 1));
+  const Future<int> poison = executor.submit(TaskOptions{.retries = 2}, die, SIGKILL);
   try {
-    executor.submit(TaskOptions{.retries = 2}, die, SIGKILL).get();
+    poison.get();
     ADD_FAILURE() << "nothing was thrown";
   } catch (const TaskCrashed& crash) {
     EXPECT_EQ(crash.attempts(), 3u);
@@ -133,8 +136,9 @@ TEST_F(ClusterExecutorTest, PoisonTaskEndsAfterItsAttempts) {
 
 TEST_F(ClusterExecutorTest, TaskThatTakesItsAgentsAlongEnds) {
   ClusterExecutor executor(cluster(1, 1), ClusterOptions{.most_deliveries = 2});
+  const Future<int> deadly = executor.submit(kill_the_agent);
   try {
-    executor.submit(kill_the_agent).get();
+    deadly.get();
     ADD_FAILURE() << "nothing was thrown";
   } catch (const TaskCrashed& crash) {
     EXPECT_THAT(crash.what(), HasSubstr("was handed to 2 agents"));
