@@ -47,6 +47,9 @@ struct ClusterOptions {
   std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take.
   std::chrono::milliseconds connect_wait{10000};
+  /// On how many servers of a cluster of servers tasks and results are kept; more than before, if the pool's queues are
+  /// there already and on fewer. 1 to 5: with 3 one of three servers may be lost for good. For a LocalCluster it is 1.
+  int replicas = 1;
   /// How many agents a task may be handed to that come back with no result, because they or their machines died, before
   /// it fails with TaskCrashed. At least 1.
   unsigned most_deliveries = 5;

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
@@ -32,6 +33,8 @@ constexpr const char* kPool = "TANDEM_CLUSTER_POOL";
 constexpr const char* kLease = "TANDEM_CLUSTER_LEASE_MS";
 constexpr const char* kSilence = "TANDEM_CLUSTER_SILENCE_MS";
 constexpr const char* kCache = "TANDEM_AGENT_CACHE_MIB";
+constexpr const char* kReplicas = "TANDEM_CLUSTER_REPLICAS";
+constexpr const char* kStore = "TANDEM_CLUSTER_STORE_MIB";
 constexpr const char* kNode = "TANDEM_AGENT_NODE";
 constexpr const char* kSlots = "TANDEM_AGENT_SLOTS";
 constexpr const char* kDrain = "TANDEM_AGENT_DRAIN_MS";
@@ -48,6 +51,8 @@ constexpr std::array kAll = {AgentEnvironment::kUrl,
                              kLease,
                              kSilence,
                              kCache,
+                             kReplicas,
+                             kStore,
                              kNode,
                              kSlots,
                              kDrain};
@@ -131,6 +136,9 @@ AgentSettings take_agent_environment() {
   if (const auto lease = take_number(kLease)) engine.lease_time = std::chrono::milliseconds(*lease);
   if (const auto silence = take_number(kSilence)) engine.client_silence = std::chrono::milliseconds(*silence);
   if (const auto cache = take_number(kCache)) settings.cache_bytes = *cache << 20;
+  if (const auto replicas = take_number(kReplicas))
+    engine.replicas = static_cast<int>(std::min<std::uint64_t>(*replicas, 1000));
+  if (const auto mebibytes = take_number(kStore)) engine.store_bytes = std::size_t{*mebibytes} << 20;
   engine.build_id = to_text(program_module().build_id);
   settings.node = take(kNode);
   if (settings.node.empty()) settings.node = own_node_name();

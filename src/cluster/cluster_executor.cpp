@@ -33,6 +33,7 @@ std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
   engine.pool = options.pool;
   engine.build_id = to_text(program_module().build_id);
   engine.connect_wait = options.connect_wait;
+  if (local == nullptr) engine.replicas = options.replicas;
   const std::size_t agents = local != nullptr ? local->agents() : std::numeric_limits<std::size_t>::max();
   const milliseconds patience = local != nullptr ? kHearLocal : kHear;
   auto place = std::make_unique<ClusterPlace>(ClusterPlace::Options{

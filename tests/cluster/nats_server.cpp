@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -86,6 +87,12 @@ void NatsServer::write_configuration() const {
       text += fmt::format(", ca_file: \"{}\", verify: true", settings_.client_ca_file);
     text += " }\n";
   }
+  if (!settings_.name.empty()) {
+    text += fmt::format("server_name: {}\ncluster {{ name: tandem, listen: \"{}\", routes: [", settings_.name,
+                        settings_.route_address);
+    for (const std::string& route : settings_.routes) text += fmt::format("\"nats-route://{}\", ", route);
+    text += " ] }\n";
+  }
   if (!settings_.mappings.empty()) text += "mappings {\n";
   for (const auto& [from, to] : settings_.mappings) text += fmt::format("  \"{}\": \"{}\"\n", from, to);
   if (!settings_.mappings.empty()) text += "}\n";
@@ -113,12 +120,15 @@ bool NatsServer::try_start() {
   const Fd log_file(::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::array<char*, 4> argv = {const_cast<char*>(program.c_str()), const_cast<char*>("-c"),
                                const_cast<char*>(configuration.c_str()), nullptr};
+  const Fd network(
+      settings_.network.empty() ? -1 : ::open(("/run/netns/" + settings_.network).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!network && !settings_.network.empty()) detail::throw_errno("cannot open the network " + settings_.network);
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ < 0) detail::throw_errno("cannot fork");
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(127);
+    if (::getppid() != parent || (network && ::setns(network.get(), CLONE_NEWNET) != 0)) ::_exit(127);
     ::dup2(log_file.get(), STDOUT_FILENO);
     ::dup2(log_file.get(), STDERR_FILENO);
     ::execv(program.c_str(), argv.data());
@@ -134,8 +144,10 @@ void NatsServer::wait_for_port(int watch, const std::filesystem::path& ports) {
   for (;;) {
     const std::string text = read_file(ports);
     // {"nats":["nats://127.1.2.3:4567"]}
-    const std::size_t at = text.find(host_ + ":");
-    if (at != std::string::npos && text.find(']') != std::string::npos) {
+    // With a cluster there is a list of its own for that, on another line or behind.
+    const std::size_t list = text.find("\"nats\"");
+    const std::size_t at = list != std::string::npos ? text.find(host_ + ":", list) : list;
+    if (at != std::string::npos && text.find(']', at) != std::string::npos) {
       port_ = static_cast<std::uint16_t>(std::stoi(text.substr(at + host_.size() + 1)));
       return;
     }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "support/temporary_directory.hpp"
 
@@ -26,6 +27,13 @@ struct NatsServerSettings {
   /// As in the server's configuration.
   std::string max_payload = "8MB";
   std::string max_file = "64GB";
+  /// As a member of a cluster of servers: its name, where it listens for the others, and where they do. Empty: it is
+  /// alone.
+  std::string name{};
+  std::string route_address{};
+  std::vector<std::string> routes{};
+  /// The network namespace that it runs in; empty: that of the test.
+  std::string network{};
   /// What is published to the first subject goes to the second instead, as in the server's configuration.
   std::map<std::string, std::string> mappings{};
 };
@@ -45,6 +53,8 @@ class NatsServer {
   void start();
   /// By SIGKILL.
   void kill();
+  bool is_running() const { return pid_ > 0; }
+  pid_t pid() const { return pid_; }
   /// From its next start on.
   void set_token(const std::string& token) { settings_.token = token; }
   /// At once.
