@@ -132,7 +132,12 @@ class Agent final : public EngineAgentEvents {
   void drop_unwanted(const std::string& key, bool is_lost) TANDEM_EXCLUDES(mutex_);
   void drop_lost(const std::vector<std::string>& lost) TANDEM_EXCLUDES(mutex_);
   void drop_silent(const std::vector<TaskLease>& leases) TANDEM_EXCLUDES(mutex_);
-  std::optional<Leased> take_running(const std::string& key) TANDEM_EXCLUDES(mutex_);
+  std::optional<Leased> take_running(const std::string& key) TANDEM_REQUIRES(mutex_);
+  /// A task that runs or waits has ended; nothing if it was given back. In one step: what is in neither list is not
+  /// waited for when the agent leaves.
+  void settle_running(const std::string& key, TaskOutcome outcome) TANDEM_EXCLUDES(mutex_);
+  /// Whether the pool that it runs in is one whose initializer failed.
+  bool is_broken(const std::string& key) TANDEM_EXCLUDES(mutex_);
   void ended(const std::string& key, FutureState& state) noexcept TANDEM_EXCLUDES(mutex_);
   void settle(Leased leased, TaskOutcome outcome) TANDEM_EXCLUDES(mutex_);
   /// Waits for free slots; 0 if there is something else to do.
@@ -303,15 +308,25 @@ void Agent::start(const std::string& key, const Parked& parts, TaskNeeds needs) 
     task->add(std::make_unique<OnEnd>(*this, key));
   } catch (const std::exception&) {
     const std::exception_ptr error = std::current_exception();
-    if (std::optional<Leased> leased = take_running(key)) {
-      const bool is_broken = leased->pool != nullptr && !leased->pool->is_open();
-      settle(std::move(*leased), is_broken ? outcome_of_broken(error) : outcome_of_error(error));
-    }
+    settle_running(key, is_broken(key) ? outcome_of_broken(error) : outcome_of_error(error));
   }
 }
 
-std::optional<Leased> Agent::take_running(const std::string& key) {
+bool Agent::is_broken(const std::string& key) {
   const MutexGuard guard(mutex_);
+  const auto found = running_.find(key);
+  return found != running_.end() && found->second.pool != nullptr && !found->second.pool->is_open();
+}
+
+void Agent::settle_running(const std::string& key, TaskOutcome outcome) {
+  const MutexGuard guard(mutex_);
+  std::optional<Leased> leased = take_running(key);
+  if (!leased) return;
+  outcome.took_ns = std::chrono::nanoseconds(Clock::now() - leased->since).count();
+  ended_.push_back({*std::move(leased), std::move(outcome)});
+}
+
+std::optional<Leased> Agent::take_running(const std::string& key) {
   const auto found = running_.find(key);
   if (found == running_.end()) return std::nullopt;
   std::optional<Leased> leased(std::move(found->second));
@@ -342,8 +357,7 @@ bool Agent::start_parked(const std::string& key) {
     wanted_.erase(key);
     if (parked_.erase(key) == 0) return true;
   } catch (const std::exception&) {
-    if (std::optional<Leased> leased = take_running(key))
-      settle(std::move(*leased), outcome_of_error(std::current_exception()));
+    settle_running(key, outcome_of_error(std::current_exception()));
     return true;
   }
   start(key, parts, std::move(needs));
@@ -383,19 +397,16 @@ void Agent::fetch_values() {
 }
 
 void Agent::ended(const std::string& key, FutureState& state) noexcept {
-  std::optional<Leased> leased = take_running(key);
-  if (!leased) return;  // It was given back.
   TaskOutcome outcome;
   if (state.outcome() == FutureState::Outcome::Value) {
     outcome = outcome_of_value(std::move(static_cast<LeasedTask&>(state).value()));
     outcome.pid = static_cast<LeasedTask&>(state).pid();
   } else if (state.outcome() == FutureState::Outcome::Error) {
-    const bool is_broken = leased->pool != nullptr && !leased->pool->is_open();
-    outcome = is_broken ? outcome_of_broken(state.error()) : outcome_of_error(state.error());
+    outcome = is_broken(key) ? outcome_of_broken(state.error()) : outcome_of_error(state.error());
   } else {
     outcome.kind = TaskOutcome::kCancelled;
   }
-  settle(std::move(*leased), std::move(outcome));
+  settle_running(key, std::move(outcome));
 }
 
 void Agent::settle(Leased leased, TaskOutcome outcome) {
@@ -408,17 +419,12 @@ void Agent::settle(Leased leased, TaskOutcome outcome) {
 void Agent::on_cancel(const ClusterTaskId& id) {
   const std::string key = key_of(id);
   LeasedTaskPtr task;
-  std::optional<Leased> waiting;
+  bool waits = false;
   {
     const MutexGuard guard(mutex_);
     if (const auto found = running_.find(key); found != running_.end()) {
       task = found->second.task;
-      if (!task) {
-        waiting = std::move(found->second);
-        running_.erase(found);
-        parked_.erase(key);
-        wanted_.erase(key);
-      }
+      waits = !task;
     } else if (cancelled_.insert(key).second) {
       // It may come later.
       cancelled_in_order_.push_back(key);
@@ -429,14 +435,18 @@ void Agent::on_cancel(const ClusterTaskId& id) {
     }
   }
   if (task) static_cast<void>(task->stop());
-  if (!waiting) return;
+  if (!waits) return;
   TaskOutcome outcome;
   outcome.kind = TaskOutcome::kCancelled;
-  settle(std::move(*waiting), std::move(outcome));
+  settle_running(key, std::move(outcome));
 }
 
 void Agent::drop_unwanted(const std::string& key, bool is_lost) {
-  std::optional<Leased> leased = take_running(key);
+  std::optional<Leased> leased;
+  {
+    const MutexGuard guard(mutex_);
+    leased = take_running(key);
+  }
   if (!leased) return;
   log_line(LogLevel::Info, "agent {} stops the task {}: {}", settings_.node, key,
            is_lost ? "another agent has its lease" : "its client is silent");

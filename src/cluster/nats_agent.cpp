@@ -519,10 +519,6 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     if (!reply.stored) {
       finishing->sent = false;
       finishing->again_at = Clock::now() + kPause;
-    } else {
-      finishing_.erase(found);
-      finishing_bytes_ -= finishing->result.size();
-      changed();
     }
   }
   if (!reply.stored) {
@@ -535,6 +531,13 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
   // The result of an earlier run is there, with pieces of its own; unless it is this one, sent a second time.
   if (reply.duplicate && finishing->times_sent == 1 && finishing->head.elsewhere)
     pieces_.erase(*finishing->head.elsewhere);
+  {
+    // Behind all of that: when drain() returns this process may end.
+    const MutexGuard guard(mutex_);
+    if (finishing_.erase(number) == 0) return;
+    finishing_bytes_ -= finishing->result.size();
+    changed();
+  }
   events_.on_finished(finishing->head.id);
 }
 
