@@ -36,6 +36,7 @@
 #include <tandem/rlock.hpp>
 #include <tandem/semaphore.hpp>
 #include <tandem/shareable.hpp>
+#include <tandem/shared_file.hpp>
 #include <tandem/shared_memory.hpp>
 #include <tandem/start_method.hpp>
 #include <tandem/start_new_thread.hpp>

@@ -30,7 +30,8 @@ void put_area(double radius, tandem::Queue<double> areas) {
   areas.put(area(radius));
 }
 void append_once(const std::filesystem::path& folder, int item, const std::string& line) {
-  const std::filesystem::path file = folder / std::to_string(item), part = file.string() + "." + std::to_string(::getpid());
+  const std::filesystem::path file = folder / std::to_string(item),
+                              part = file.string() + "." + std::to_string(::getpid());
   std::ofstream(part) << line;
   std::filesystem::rename(part, file);  // the second time it is replaced by the same
 }
