@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <fstream>
 #include <map>
@@ -60,9 +61,10 @@ int nap(int milliseconds_) {
   ::usleep(static_cast<useconds_t>(milliseconds_) * 1000);
   return milliseconds_;
 }
+/// Uses so much CPU time, however long that takes.
 int burn_and_pid(int milliseconds_) {
-  const auto until = std::chrono::steady_clock::now() + milliseconds(milliseconds_);
-  while (std::chrono::steady_clock::now() < until) continue;
+  const std::clock_t until = std::clock() + milliseconds_ * (CLOCKS_PER_SEC / 1000);
+  while (std::clock() < until) continue;
   return ::getpid();
 }
 
