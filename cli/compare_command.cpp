@@ -5,8 +5,10 @@
 #include <CLI/Formatter.hpp>
 
 #include <algorithm>
+#include <tandem/cpu.hpp>
 
 #include "bad_input.hpp"
+#include "cluster_compare.hpp"
 #include "exit_code.hpp"
 #include "json.hpp"
 #include "number.hpp"
@@ -28,7 +30,7 @@ std::vector<Where> parse_places(const std::string& text) {
     const std::string name = text.substr(begin, end - begin);
     const std::optional<Where> where = parse_where(name);
     if (!where)
-      throw BadInput(fmt::format("--where {}: no such place: '{}'; there are serial, threads, gil, processes",
+      throw BadInput(fmt::format("--where {}: no such place: '{}'; there are serial, threads, gil, processes, cluster",
                                  printable(text), printable(name)));
     places.push_back(*where);
     begin = end + 1;
@@ -39,16 +41,23 @@ std::vector<Where> parse_places(const std::string& text) {
 }  // namespace
 
 CompareCommand::CompareCommand(CLI::App& app)
-    : command_(
-          app.add_subcommand("compare",
-                             "Runs the same work serially, on threads, on threads under a Gil and on processes, and "
-                             "says what each cost and where the work should run.")) {
+    : command_(app.add_subcommand(
+          "compare",
+          "Runs the same work serially, on threads, on threads under a Gil, on processes and in a cluster, and "
+          "says what each cost and where the work should run.")) {
   command_
       ->add_option("--workers", workers_, "parts that the work is cut into (default: the cores there are, at least 2)")
       ->type_name("N");
   command_->add_option("--runs", runs_, "measured rounds, after one that warms up (default: 5)")->type_name("R");
-  command_->add_option("--where", where_, "the rows to show, of serial,threads,gil,processes (default: all)")
+  command_
+      ->add_option("--where", where_,
+                   "the rows to show, of serial,threads,gil,processes,cluster (default: the first four)")
       ->type_name("PLACE,...");
+  command_
+      ->add_option("--cluster", cluster_,
+                   "the cluster of --where cluster: one that is up, by its name, or the url of a "
+                   "server (default: one on this machine)")
+      ->type_name("NAME|URL");
   command_->add_flag("--json", json_, "print one JSON object instead of the table");
   command_->add_flag("--list", list_, "describe the works");
   command_->require_subcommand(0, 1);
@@ -73,6 +82,15 @@ int CompareCommand::run(Interruption& interruption) const {
   CompareOptions how = options(interruption);
   const Workload work = chosen_work().make();
   check_output();
+  std::optional<ComparedCluster> cluster;
+  if (std::find(how.where.begin(), how.where.end(), Where::Cluster) != how.where.end()) {
+    if (chosen_work().name() == "plugin")
+      throw BadInput("--where cluster: not for plugins, whose libraries agents have not loaded");
+    cluster.emplace(cluster_, how.workers != 0 ? how.workers : std::max<std::size_t>(2, cpu_count()));
+    cluster->join(how);
+  } else if (cluster_) {
+    throw BadInput("--cluster: only with --where ...,cluster");
+  }
   Progress progress;
   how.on_progress = [&](std::size_t done, std::size_t total, std::string_view what) {
     const auto printing = interruption.hold_off();

@@ -36,6 +36,7 @@ class CompareCommand {
   std::optional<std::string> workers_;
   std::string runs_ = "5";
   std::optional<std::string> where_;
+  std::optional<std::string> cluster_;
   bool json_ = false;
   bool list_ = false;
 };

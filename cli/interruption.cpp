@@ -31,6 +31,10 @@ void Interruption::hold_off_for_good() {
   held_for_good_ = true;
 }
 
+void Interruption::let_through() const {
+  ::pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+}
+
 void Interruption::wait() {
   int signal = 0;
   while (::sigwait(&signals_, &signal) != 0) continue;

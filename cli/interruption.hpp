@@ -29,6 +29,9 @@ class Interruption {
   /// more. For the main thread; a second call does nothing.
   void hold_off_for_good();
 
+  /// Lets the signals through to the calling thread, as they were before: it is about to become another program.
+  void let_through() const;
+
   /// Stops the workers, says so in one line, and ends the tool with the exit code of the signal.
   [[noreturn]] void end_by(int signal);
 

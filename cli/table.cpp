@@ -47,8 +47,9 @@ std::string title(const Comparison& found) {
 std::string row_text(const ComparisonRow& row) {
   return fmt::format("{:<9}{:>9}{:>14}{:>10}{:>10}{:>9}{:>9}{:>10}\n", to_string(row.where),
                      time_text(row.wall_s.median), spread_text(row.wall_s), fmt::format("{:.2f}x", row.speedup),
-                     fmt::format("{:.0f}%", row.of_limit * 100), time_text(row.cpu_s.median),
-                     row.where == Where::Serial ? "-" : time_text(row.start_s.median),
+                     row.where == Where::Cluster ? "-" : fmt::format("{:.0f}%", row.of_limit * 100),
+                     time_text(row.cpu_s.median),
+                     row.where == Where::Serial || row.where == Where::Cluster ? "-" : time_text(row.start_s.median),
                      memory_text(row.peak_memory_bytes));
 }
 

@@ -121,6 +121,7 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, Clus
                                                     SharedObjectPtr initializer);
 std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options,
                                                     SharedObjectPtr initializer);
+std::shared_ptr<ExecutorCore> make_cluster_executor(ClusterOptions options);
 }  // namespace detail
 
 /// A pool of machines. Owner: move-only; its destructor waits until everything that was submitted is done.
@@ -147,6 +148,10 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster,
 /// ExecutorOptions::workers the constructor waits 1.5 s to hear which agents there are.
 class ClusterExecutor : public BasicExecutor<detail::ClusterCalls> {
  public:
+  /// The cluster that the environment names, as `tandem run --cluster` sets it: see cluster_environment(). Without
+  /// TANDEM_CLUSTER_URL a local cluster of one agent. Throws as the others do.
+  explicit ClusterExecutor(ClusterOptions options = {})
+      : BasicExecutor(detail::make_cluster_executor(std::move(options))) {}
   /// Connects. The url: "nats://host:port", or "tls://host:port", which must be by TLS; more servers of one cluster
   /// with commas between. Throws std::invalid_argument for options that make no sense and for a server that is refused,
   /// ClusterError if it cannot be reached in ClusterOptions::connect_wait.

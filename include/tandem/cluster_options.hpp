@@ -17,7 +17,7 @@ class ClusterError : public Error {
   using Error::Error;
 };
 
-/// Files in PEM form for a connection by TLS. Value.
+/// Files in PEM form for a connection by TLS, or the text of such a file, which begins with "-----BEGIN". Value.
 struct ClusterTls {
   /// Whom the server's certificate must be signed by. Empty: the system's authorities.
   std::string ca_file{};

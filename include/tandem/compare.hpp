@@ -23,10 +23,10 @@
 namespace tandem {
 
 /// Where work runs: in the calling thread, on threads, on threads of which one at a time computes (under one Gil, as in
-/// CPython), on processes.
-enum class Where { Serial, Threads, Gil, Processes };
+/// CPython), on processes, on the machines of a cluster.
+enum class Where { Serial, Threads, Gil, Processes, Cluster };
 
-/// "serial", "threads", "gil" or "processes".
+/// "serial", "threads", "gil", "processes" or "cluster".
 std::string_view to_string(Where where) noexcept;
 /// The inverse of to_string(); empty if there is no such place.
 std::optional<Where> parse_where(std::string_view text) noexcept;
@@ -84,6 +84,9 @@ struct CompareOptions {
   std::size_t runs = 5;
   /// The rows to report. Serial is measured in any case: it is what the others are compared with.
   std::vector<Where> where = {Where::Serial, Where::Threads, Where::Gil, Where::Processes};
+  /// Where Where::Cluster is: a ClusterExecutor (tandem::cluster), which must outlive the call. The work is cut into as
+  /// many parts as it has workers, but at least `workers`.
+  detail::ComparedCluster cluster{};
   /// How worker processes are started; the program's own default if empty.
   std::optional<StartMethod> start_method{};
   /// Called by the thread that called compare(), before each measurement and once at the end (then done == total).
@@ -105,16 +108,16 @@ struct ComparisonRow {
   Where where = Where::Serial;
   /// From before the work was cut until its answer was there, workers started and joined included.
   Spread wall_s;
-  /// Processor time, user and system, of this process and of the workers.
+  /// Processor time, user and system, of this process and of the workers; not of a cluster's.
   Spread cpu_s;
-  /// From the start of the first worker until the body of the last one began.
+  /// From the start of the first worker until the body of the last one began; 0 for a cluster, which is there before.
   Spread start_s;
   /// For how long, as a median, the calling thread was ready to run but others had the cores: neither computing nor
   /// waiting. 0 but for serial, and if the kernel does not tell.
   double crowded_s = 0;
   /// Serial's median wall time over this one's.
   double speedup = 0;
-  /// `speedup` over the machine's limit.
+  /// `speedup` over the machine's limit; 0 for a cluster, which may have more machines.
   double of_limit = 0;
   /// The most memory seen at one time, as proportional set size: of the workers together if they are processes, so that
   /// what they share counts once, else of this process. Sampled in the round that is not measured.
@@ -183,11 +186,10 @@ class CompareStopped : public Error {
 /// In each round every row runs once, in an order that rotates, and the machine's limit is measured: a machine that
 /// drifts is unfair to all alike. The first round warms up and is not measured; memory is sampled in it.
 /// Threads and processes: one call at a time in a process (its processor time is measured as a whole).
-/// Errors: std::invalid_argument (no place to measure, no runs, more than 4096 workers); WorkerFailed; CompareStopped;
-/// NotInitialized if processes are to be measured and main() has not called tandem::init(); what split, part on the
-/// calling thread, and combine throw.
-/// Cost: (runs + 1) times the work in each place and about as long again as the serial run for the limit, at most 3 s
-/// a round.
+/// Errors: std::invalid_argument (no place to measure, no runs, more than 4096 workers, a cluster that is not given);
+/// WorkerFailed; CompareStopped; NotInitialized if processes are to be measured and main() has not called
+/// tandem::init(); what split, part on the calling thread, and combine throw. Cost: (runs + 1) times the work in each
+/// place and about as long again as the serial run for the limit, at most 3 s a round.
 Comparison compare(const Workload& work, const CompareOptions& options = {});
 
 /// Says where the work should run by what was measured: what compare() puts into Comparison::advice.

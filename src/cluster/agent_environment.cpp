@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -14,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <tandem/cluster_status.hpp>
 #include <tandem/cpu.hpp>
 
 #include "core/system.hpp"
@@ -39,6 +41,7 @@ constexpr const char* kNode = "TANDEM_AGENT_NODE";
 constexpr const char* kSlots = "TANDEM_AGENT_SLOTS";
 constexpr const char* kDrain = "TANDEM_AGENT_DRAIN_MS";
 constexpr std::array kAll = {AgentEnvironment::kUrl,
+                             AgentEnvironment::kClusterUrl,
                              AgentEnvironment::kToken,
                              kTokenFile,
                              kUser,
@@ -57,22 +60,28 @@ constexpr std::array kAll = {AgentEnvironment::kUrl,
                              kSlots,
                              kDrain};
 
-std::string take(const char* name) {
+std::string look(const char* name) {
   const char* const text = std::getenv(name);
-  const std::string value = text != nullptr ? text : "";
+  return text != nullptr ? text : "";
+}
+
+std::string take(const char* name) {
+  std::string value = look(name);
   ::unsetenv(name);
   return value;
 }
 
-std::optional<std::uint64_t> take_number(const char* name) {
-  const std::string text = take(name);
+std::optional<std::uint64_t> number(const char* name, const std::string& text) {
   if (text.empty()) return std::nullopt;
   char* end = nullptr;
   errno = 0;
-  const unsigned long long number = std::strtoull(text.c_str(), &end, 10);
-  if (errno != 0 || *end != '\0' || text[0] == '-' || number == 0 || number > 1'000'000'000)
+  const unsigned long long value = std::strtoull(text.c_str(), &end, 10);
+  if (errno != 0 || *end != '\0' || text[0] == '-' || value == 0 || value > 1'000'000'000)
     throw std::invalid_argument(fmt::format("{} must be a number from 1 to 1000000000", name));
-  return number;
+  return value;
+}
+std::optional<std::uint64_t> take_number(const char* name) {
+  return number(name, take(name));
 }
 
 std::string own_node_name() {
@@ -97,6 +106,9 @@ std::string token_of_file(const std::string& path) {
 [[noreturn]] void agent_main() {
   // The name of a program that was executed by way of a link is the link's otherwise.
   ::prctl(PR_SET_NAME, program_invocation_short_name);
+  // A shell that starts it in the background has these ignored, and so had all that tasks start.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGQUIT, SIG_DFL);
   int code = 127;
   try {
     code = run_agent(take_agent_environment());
@@ -146,6 +158,35 @@ AgentSettings take_agent_environment() {
   if (const auto drain = take_number(kDrain)) settings.drain_time = std::chrono::milliseconds(*drain);
   return settings;
 }
+
+}  // namespace tandem::detail
+
+namespace tandem {
+
+std::optional<ClusterEnvironment> cluster_environment(ClusterOptions options) {
+  using namespace detail;
+  std::string url = look(AgentEnvironment::kClusterUrl);
+  if (url.empty()) return std::nullopt;
+  if (options.token.empty() && options.user.empty()) {
+    options.token = look(AgentEnvironment::kToken);
+    const std::string token_file = look(kTokenFile);
+    if (options.token.empty() && !token_file.empty()) options.token = token_of_file(token_file);
+    options.user = look(kUser);
+    options.password = look(kPassword);
+  }
+  ClusterTls tls{look(kCa), look(kCertificate), look(kKey)};
+  if (!options.tls && (!tls.ca_file.empty() || !tls.certificate_file.empty())) options.tls = std::move(tls);
+  if (look(kUnprotected) == "1") options.allow_unprotected_server = true;
+  const ClusterOptions usual;
+  if (const std::string pool = look(kPool); !pool.empty() && options.pool == usual.pool) options.pool = pool;
+  if (const auto lease = number(kLease, look(kLease)); lease && options.lease_time == usual.lease_time)
+    options.lease_time = std::chrono::milliseconds(*lease);
+  return ClusterEnvironment{std::move(url), std::move(options)};
+}
+
+}  // namespace tandem
+
+namespace tandem::detail {
 
 bool know_agent() noexcept {
   set_agent_main(agent_main);

@@ -16,6 +16,8 @@ namespace tandem::detail {
 struct AgentEnvironment {
   static constexpr const char* kUrl = kAgentVariable;
   static constexpr const char* kToken = "TANDEM_CLUSTER_TOKEN";
+  /// A client's, see cluster_environment(); agents take it away.
+  static constexpr const char* kClusterUrl = "TANDEM_CLUSTER_URL";
 
   std::string url{};
   std::string token{};

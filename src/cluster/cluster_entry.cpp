@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <unordered_set>
 #include <vector>
 
 #include <tandem/cluster.hpp>
@@ -11,27 +10,15 @@
 #include <tandem/wire.hpp>
 
 #include "cluster/task_message.hpp"
-#include "core/mutex.hpp"
+#include "executor/remote_entries.hpp"
 #include "wire/code_address.hpp"
 
 namespace tandem::detail {
 namespace {
 
-/// Never destroyed: libraries that are loaded late add to it.
-struct Entries {
-  Mutex mutex;
-  std::unordered_set<RemoteEntry> known TANDEM_GUARDED_BY(mutex);
-};
-Entries& entries() {
-  static auto* const made = new Entries;
-  return *made;
-}
-
 RemoteEntry checked_entry(void* code) {
   const auto entry = reinterpret_cast<RemoteEntry>(code);
-  Entries& all = entries();
-  const MutexGuard guard(all.mutex);
-  if (!all.known.contains(entry))
+  if (!is_noted_remote_entry(entry))
     throw WireError("a task names code that is no entry which a ClusterExecutor of this program has made");
   return entry;
 }
@@ -68,10 +55,7 @@ void run_task(std::span<const std::byte> bytes, const StandIns& values, Encoder&
 }  // namespace
 
 bool note_cluster_entry(RemoteEntry entry) noexcept {
-  Entries& all = entries();
-  const MutexGuard guard(all.mutex);
-  all.known.insert(entry);
-  return true;
+  return note_remote_entry(entry);
 }
 
 const void* function_of_ticket(std::span<const std::byte> code) noexcept {

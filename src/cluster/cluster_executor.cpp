@@ -1,8 +1,8 @@
 #include <tandem/cluster.hpp>
+#include <tandem/cluster_status.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -46,19 +46,14 @@ std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
 
 std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, ClusterOptions options,
                                                     SharedObjectPtr initializer) {
-  EngineOptions engine;
-  engine.url = url;
-  engine.token = options.token;
-  engine.user = options.user;
-  engine.password = options.password;
-  if (options.tls) engine.tls = EngineTls{options.tls->ca_file, options.tls->certificate_file, options.tls->key_file};
-  engine.allow_unprotected_server = options.allow_unprotected_server;
-  engine.lease_time = options.lease_time;
-  engine.client_silence = options.client_silence;
-  const char* const token = std::getenv(AgentEnvironment::kToken);
-  if (engine.token.empty() && engine.user.empty() && url.find('@') == std::string::npos && token != nullptr)
-    engine.token = token;
+  EngineOptions engine = engine_options(url, options);
   return make(std::move(options), std::move(engine), nullptr, std::move(initializer));
+}
+
+std::shared_ptr<ExecutorCore> make_cluster_executor(ClusterOptions options) {
+  if (std::optional<ClusterEnvironment> named = cluster_environment(options))
+    return make_cluster_executor(named->url, std::move(named->options), nullptr);
+  return make_cluster_executor(local_cluster(1), std::move(options), nullptr);
 }
 
 std::shared_ptr<ExecutorCore> make_cluster_executor(const LocalCluster& cluster, ClusterOptions options,

@@ -238,4 +238,25 @@ class EngineAgent {
   virtual EngineState state() const = 0;
 };
 
+/// What the engine holds of a pool, of all clients and builds. Value.
+struct PoolCount {
+  /// Tasks that wait or are leased, and results that their clients have not taken yet.
+  std::uint64_t tasks = 0;
+  std::uint64_t results = 0;
+};
+
+/// Somebody who only looks: it leaves nothing at the engine. Owner. Threads: every member may be called from any
+/// thread.
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  /// Every node of the pool that was heard since this object was made, within the last minute, of whatever build.
+  virtual std::vector<SeenNode> nodes() const = 0;
+  /// Waits at most `patience` until a node says something; false if none did.
+  virtual bool hear(std::chrono::milliseconds patience) = 0;
+  /// Empty if the engine cannot be asked now. Two round trips.
+  virtual std::optional<PoolCount> count() = 0;
+  virtual EngineState state() const = 0;
+};
+
 }  // namespace tandem::detail

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <stdexcept>
 #include <string_view>
 
@@ -99,6 +100,24 @@ bool EngineServer::is_loopback() const {
   if (::inet_pton(AF_INET, host.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 24) == IN_LOOPBACKNET;
   in6_addr six{};
   return ::inet_pton(AF_INET6, host.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+EngineOptions engine_options(const std::string& url, const ClusterOptions& options) {
+  EngineOptions engine;
+  engine.url = url;
+  engine.token = options.token;
+  engine.user = options.user;
+  engine.password = options.password;
+  if (options.tls) engine.tls = EngineTls{options.tls->ca_file, options.tls->certificate_file, options.tls->key_file};
+  engine.allow_unprotected_server = options.allow_unprotected_server;
+  engine.lease_time = options.lease_time;
+  engine.client_silence = options.client_silence;
+  engine.pool = options.pool;
+  engine.connect_wait = options.connect_wait;
+  const char* const token = std::getenv("TANDEM_CLUSTER_TOKEN");
+  if (engine.token.empty() && engine.user.empty() && url.find('@') == std::string::npos && token != nullptr)
+    engine.token = token;
+  return engine;
 }
 
 std::vector<EngineServer> take_servers(EngineOptions& options) {

@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <tandem/cluster_options.hpp>
+
 namespace tandem::detail {
 
-/// Files in PEM form for a connection by TLS. Value.
+/// Files in PEM form for a connection by TLS, or the text of such a file, which begins with "-----BEGIN". Value.
 struct EngineTls {
   /// Whom the server's certificate must be signed by. Empty: the system's authorities.
   std::string ca_file{};
@@ -75,6 +77,10 @@ struct EngineServer {
   /// stand for may be another machine tomorrow.
   bool is_loopback() const;
 };
+
+/// What a ClusterExecutor's options say of the engine; a token that they do not name is that of the environment
+/// variable TANDEM_CLUSTER_TOKEN. Without the build_id.
+EngineOptions engine_options(const std::string& url, const ClusterOptions& options);
 
 /// The servers of the url; what that says of token, user and password goes into the options where these say nothing.
 /// Throws std::invalid_argument for a text that is no such url; the message repeats no part of it that may be secret.

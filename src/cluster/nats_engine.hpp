@@ -17,4 +17,7 @@ std::unique_ptr<EngineClient> connect_nats_client(EngineOptions options, const s
 std::unique_ptr<EngineAgent> connect_nats_agent(EngineOptions options, const std::string& node,
                                                 EngineAgentEvents& events);
 
+/// For who only looks: makes no queues. `options` need no build_id. Throws as the others do.
+std::unique_ptr<EngineObserver> connect_nats_observer(EngineOptions options);
+
 }  // namespace tandem::detail

@@ -49,13 +49,28 @@ void set_credentials(natsOptions* to, const EngineOptions& options) {
     throw EngineError("cannot use the user and password for the engine");
 }
 
+// Agents on other machines may get the text itself, where there is no file.
+bool is_pem(const std::string& text) {
+  return text.starts_with("-----BEGIN");
+}
+
 void set_tls(natsOptions* to, const EngineTls& tls) {
   check_nats(natsOptions_SetSecure(to, true), "cannot use TLS");
-  if (!tls.ca_file.empty())
+  if (is_pem(tls.ca_file))
+    check_nats(natsOptions_SetCATrustedCertificates(to, tls.ca_file.c_str()),
+               "cannot use the CA that was given as text");
+  else if (!tls.ca_file.empty())
     check_nats(natsOptions_LoadCATrustedCertificates(to, tls.ca_file.c_str()), "cannot use the CA " + tls.ca_file);
-  if (!tls.certificate_file.empty())
+  if (is_pem(tls.certificate_file)) {
+    if (!is_pem(tls.key_file))
+      throw EngineError("the key for a certificate that is given as text must be given as text, too");
+    check_nats(natsOptions_SetCertificatesChain(to, tls.certificate_file.c_str(), tls.key_file.c_str()),
+               "cannot use the certificate that was given as text");
+  } else if (!tls.certificate_file.empty()) {
+    if (is_pem(tls.key_file)) throw EngineError("the key for a certificate in a file must be in a file, too");
     check_nats(natsOptions_LoadCertificatesChain(to, tls.certificate_file.c_str(), tls.key_file.c_str()),
                "cannot use the certificate " + tls.certificate_file);
+  }
 }
 
 // The default handler of the library prints to the standard error of the program.

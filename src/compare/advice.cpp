@@ -33,7 +33,8 @@ class Findings {
         serial_(found.row(Where::Serial)),
         threads_(found.row(Where::Threads)),
         gil_(found.row(Where::Gil)),
-        processes_(found.row(Where::Processes)) {}
+        processes_(found.row(Where::Processes)),
+        cluster_(found.row(Where::Cluster)) {}
 
   Advice advice() const {
     Advice advice;
@@ -41,6 +42,7 @@ class Findings {
     if (serial_ != nullptr) advice.reasons.push_back(kind_of_work());
     if (const std::string gains = what_was_gained(); !gains.empty()) advice.reasons.push_back(gains);
     if (processes_ != nullptr) advice.reasons.push_back(cost_of_processes());
+    if (cluster_ != nullptr) advice.reasons.push_back(cost_of_cluster());
     return advice;
   }
 
@@ -48,9 +50,9 @@ class Findings {
   /// A Gil only ever takes from what threads reach: it wins by chance, and counts only where nothing else was measured.
   const ComparisonRow* fastest() const {
     const ComparisonRow* fastest = serial_;
-    for (const ComparisonRow* row : {threads_, processes_})
+    for (const ComparisonRow* row : {threads_, processes_, cluster_})
       if (row != nullptr && (fastest == nullptr || row->wall_s.median < fastest->wall_s.median)) fastest = row;
-    const bool only_gil = threads_ == nullptr && processes_ == nullptr && gil_ != nullptr;
+    const bool only_gil = threads_ == nullptr && processes_ == nullptr && cluster_ == nullptr && gil_ != nullptr;
     if (only_gil && (fastest == nullptr || gil_->wall_s.median < fastest->wall_s.median)) fastest = gil_;
     return fastest;
   }
@@ -58,8 +60,9 @@ class Findings {
   Where best() const {
     const ComparisonRow* const fastest_row = fastest();
     if (fastest_row == nullptr || fastest_row->speedup < kWorthwhile) return Where::Serial;
-    // Threads cost least: processes have to be faster by more than chance.
-    if (threads_ != nullptr && threads_->wall_s.median <= fastest_row->wall_s.median * kNoise) return Where::Threads;
+    // Threads cost least, then processes: what costs more has to be faster by more than chance.
+    for (const ComparisonRow* row : {threads_, processes_})
+      if (row != nullptr && row->wall_s.median <= fastest_row->wall_s.median * kNoise) return row->where;
     return fastest_row->where;
   }
 
@@ -93,11 +96,13 @@ class Findings {
     std::string text;
     add_gain(text, threads_, "threads");
     add_gain(text, processes_, "processes");
+    add_gain(text, cluster_, "cluster");
     add_gain(text, gil_, "threads under one Gil");
     if (text.empty()) return text;
     const ComparisonRow* const fastest_row = fastest();
     if (fastest_row->speedup < kWorthwhile) return fmt::format("Gained: {}: {}.", text, why_not_worth_it());
-    if (mostly_waits()) return fmt::format("Gained: {}.", text);
+    // The limit is of this machine alone.
+    if (mostly_waits() || fastest_row == cluster_) return fmt::format("Gained: {}.", text);
     return fmt::format("Gained: {}; the best is {:.0f}% of the machine's limit.", text, fastest_row->of_limit * 100);
   }
 
@@ -120,11 +125,19 @@ class Findings {
            "program.";
   }
 
+  std::string cost_of_cluster() const {
+    return fmt::format(
+        "In the cluster it took {}, the way of each part through the server included; for that, its agents may be on "
+        "more machines, and one that dies costs time, not the work.",
+        time_text(cluster_->wall_s.median));
+  }
+
   const Comparison& found_;
   const ComparisonRow* const serial_;
   const ComparisonRow* const threads_;
   const ComparisonRow* const gil_;
   const ComparisonRow* const processes_;
+  const ComparisonRow* const cluster_;
 };
 
 }  // namespace

@@ -58,8 +58,10 @@ class Session {
     if (options.runs == 0) throw std::invalid_argument("compare(): runs must be at least 1");
     if (workers_ > kMostWorkers)
       throw std::invalid_argument(fmt::format("compare(): {} workers; the most are {}", workers_, kMostWorkers));
+    if (is_asked_for(Where::Cluster) && !options.cluster)
+      throw std::invalid_argument("compare(): where is the cluster? CompareOptions::cluster says so");
     if (options.where.empty()) throw std::invalid_argument("compare(): no place to measure");
-    for (const Where where : {Where::Serial, Where::Threads, Where::Gil, Where::Processes})
+    for (const Where where : {Where::Serial, Where::Threads, Where::Gil, Where::Processes, Where::Cluster})
       if (where == Where::Serial || is_asked_for(where)) places_.push_back({where, {}, 0});
   }
 
@@ -141,7 +143,7 @@ class Session {
       row.crowded_s = spread(place.runs, &detail::Measurement::crowded_s).median;
       const double serial_s = found.rows.empty() ? row.wall_s.median : found.rows.front().wall_s.median;
       row.speedup = serial_s / row.wall_s.median;
-      row.of_limit = row.speedup / found.machine.limit;
+      if (place.where != Where::Cluster) row.of_limit = row.speedup / found.machine.limit;
       row.peak_memory_bytes = place.peak_memory_bytes;
       row.result = place.runs.back().result;
       found.rows.push_back(std::move(row));

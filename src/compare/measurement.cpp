@@ -20,6 +20,8 @@
 namespace tandem::detail {
 namespace {
 
+constexpr std::size_t kMostClusterParts = 4096;
+
 double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
@@ -267,6 +269,22 @@ Run run_processes(const Workload& workload, std::size_t count, const CompareOpti
   return run;
 }
 
+/// As many parts as a cluster has workers: it is there to have more than this machine.
+Run run_cluster(const Workload& workload, std::size_t workers, const CompareOptions& options, PeakMemory* memory) {
+  Run run{workload.split(std::max(workers, std::min(kMostClusterParts, options.cluster.worker_limit())))};
+  SplitWork& work = *run.work;
+  work.submit(options.cluster);
+  {
+    const std::stop_callback on_stop(options.stop, [&] { work.stop_submitted(); });
+    work.take_submitted();
+  }
+  if (memory != nullptr) memory->sample();
+  throw_if_stopped(options.stop);
+  check_failures(work, Where::Cluster);
+  check_results(work, Where::Cluster);
+  return run;
+}
+
 }  // namespace
 
 Measurement measure(const Workload& work, Where where, std::size_t workers, const CompareOptions& options,
@@ -286,7 +304,8 @@ Measurement measure(const Workload& work, Where where, std::size_t workers, cons
       where == Where::Serial ? run_serial(work, sampler)
       : where == Where::Processes
           ? run_processes(work, workers, options, memory == Memory::Sample ? &measured.peak_memory_bytes : nullptr)
-          : run_threads(work, where, workers, sampler);
+      : where == Where::Cluster ? run_cluster(work, workers, options, sampler)
+                                : run_threads(work, where, workers, sampler);
   measured.result = run.work->combine();
   measured.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   measured.cpu_s = own_cpu_s() - cpu_before_s + run.workers_cpu_s;

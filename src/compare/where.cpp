@@ -5,7 +5,7 @@
 namespace tandem {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames = {"serial", "threads", "gil", "processes"};
+constexpr std::array<std::string_view, 5> kNames = {"serial", "threads", "gil", "processes", "cluster"};
 
 }  // namespace
 

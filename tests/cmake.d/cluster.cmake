@@ -72,3 +72,15 @@ list(TRANSFORM needs_one_machine REPLACE "^([A-Za-z]+)[.]" "\\1/Cluster.")
 list(JOIN needs_one_machine ":" needs_one_machine)
 gtest_discover_tests(tandem_cluster_place_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
   TEST_FILTER "*/Cluster.*-${needs_one_machine}" PROPERTIES TIMEOUT ${test_seconds})
+
+# The tool's commands for clusters, and a program for them to start.
+if(TANDEM_CLI)
+  add_executable(tandem_cluster_tool_program cluster/programs/tool_program.cpp)
+  target_link_libraries(tandem_cluster_tool_program PRIVATE tandem::cluster)
+  add_cluster_tests(tandem_cluster_tool_tests cluster/cluster_tool_test.cpp)
+  add_dependencies(tandem_cluster_tool_tests tandem_cli tandem_cluster_tool_program tandem_cluster_no_cluster)
+  target_compile_definitions(tandem_cluster_tool_tests PRIVATE
+    TANDEM_TOOL_PROGRAM="$<TARGET_FILE:tandem_cluster_tool_program>"
+    TANDEM_NO_CLUSTER="$<TARGET_FILE:tandem_cluster_no_cluster>")
+  discover_tests(tandem_cluster_tool_tests)
+endif()

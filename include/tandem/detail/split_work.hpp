@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -19,7 +20,50 @@
 #include <tandem/thread.hpp>
 #include <tandem/wire.hpp>
 
+namespace tandem {
+class ClusterExecutor;
+}
+
 namespace tandem::detail {
+
+/// Of tandem::cluster, which this library does not know: only who has a ClusterExecutor calls it.
+void check_can_leave(const RemoteTask& task);
+
+/// Has agents of this program enter it for a client, as what a ClusterExecutor is given is. Always true.
+bool note_remote_entry(RemoteEntry entry) noexcept;
+template <RemoteEntry kEntry>
+inline const bool kComparedEntry = note_remote_entry(kEntry);
+
+/// The core of an executor, which only executors see otherwise.
+struct CoreOf : AnyExecutor {
+  static ExecutorCore& of(const AnyExecutor& executor) { return (executor.*(&CoreOf::core))(); }
+};
+
+/// A ClusterExecutor, or none. Value; refers to it.
+class ComparedCluster {
+ public:
+  ComparedCluster() = default;
+  template <std::same_as<ClusterExecutor> Executor>
+  ComparedCluster(Executor& executor) noexcept : executor_(&executor), check_(&check_can_leave) {}  // NOLINT: implicit.
+
+  explicit operator bool() const noexcept { return executor_ != nullptr; }
+  std::size_t worker_limit() const { return executor_->worker_limit(); }
+  /// Throws WireError for a task that cannot leave this machine.
+  template <class Call>
+  auto submit(Call* call) const {
+    try {
+      check_(*call);
+    } catch (...) {
+      static_cast<FutureState&>(*call).drop_reference();
+      throw;
+    }
+    return submit_call(CoreOf::of(*executor_), std::nullopt, 1, call);
+  }
+
+ private:
+  const AnyExecutor* executor_ = nullptr;
+  void (*check_)(const RemoteTask&) = nullptr;
+};
 
 inline std::int64_t steady_now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -43,6 +87,7 @@ class SplitWork {
   /// For more parts than workers: has a pool run each of them, the next one by the worker that is free.
   virtual void submit(ThreadExecutor& executor) = 0;
   virtual void submit(ProcessExecutor& executor) = 0;
+  virtual void submit(const ComparedCluster& cluster) = 0;
   /// Waits for all that were submitted, and takes their reports. What they failed with otherwise is in failure().
   virtual void take_submitted() = 0;
   /// Cancels all that were submitted, and ends those that run.
@@ -128,6 +173,11 @@ class TypedSplitWork final : public SplitWork {
   }
   void submit(ThreadExecutor& executor) override { submit_to(executor); }
   void submit(ProcessExecutor& executor) override { submit_to(executor); }
+  void submit(const ComparedCluster& cluster) override {
+    for (std::size_t part = 0; part < tasks_.size(); ++part)
+      submitted_.push_back(cluster.submit(noted(
+          RemoteCalls::make(run_part<Part, Task, Result>, part_, tasks_[part], static_cast<std::uint64_t>(part)))));
+  }
   void take_submitted() override {
     for (std::size_t part = 0; part < submitted_.size(); ++part) {
       try {
@@ -173,6 +223,11 @@ class TypedSplitWork final : public SplitWork {
     for (std::size_t part = 0; part < tasks_.size(); ++part)
       submitted_.push_back(
           executor.submit(run_part<Part, Task, Result>, part_, tasks_[part], static_cast<std::uint64_t>(part)));
+  }
+  template <class R, class F, class... Args>
+  static RemoteCall<R, F, Args...>* noted(RemoteCall<R, F, Args...>* call) {
+    static_cast<void>(&kComparedEntry<&enter_remote_call<R, F, Args...>>);
+    return call;
   }
   void keep(PartReport<Result> report) { reports_of_.at(report.part) = std::move(report); }
 
