@@ -32,8 +32,14 @@ StopSignal::StopSignal(std::initializer_list<int> signals)
   struct sigaction action{};
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;
-  for (const int signum : signals)
+  sigset_t heard;
+  sigemptyset(&heard);
+  for (const int signum : signals) {
     if (::sigaction(signum, &action, nullptr) != 0) throw_errno("cannot handle a signal");
+    sigaddset(&heard, signum);
+  }
+  // Who started this process may have had them blocked, which is inherited.
+  ::pthread_sigmask(SIG_UNBLOCK, &heard, nullptr);
 }
 
 bool StopSignal::take() noexcept {

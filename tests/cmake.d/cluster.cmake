@@ -83,4 +83,8 @@ if(TANDEM_CLI)
     TANDEM_TOOL_PROGRAM="$<TARGET_FILE:tandem_cluster_tool_program>"
     TANDEM_NO_CLUSTER="$<TARGET_FILE:tandem_cluster_no_cluster>")
   discover_tests(tandem_cluster_tool_tests)
+  find_program(TANDEM_NATS_SERVER nats-server PATHS /usr/sbin /usr/local/sbin)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  add_test(NAME tree.check_manifests COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/check_manifests
+    $<TARGET_FILE:tandem_cli> ${TANDEM_NATS_SERVER})
 endif()
