@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
@@ -199,6 +200,7 @@ class Arrival {
       while (const std::optional<KeeperNews> news = keeper_.hear(milliseconds(0))) take(*news);
       check();
     }
+    if (error_is_terminal()) std::fputs("\r\x1b[K", stderr);
     for (const ClusterNode& node : watch.nodes())
       if (started_.contains(node.name)) nodes_.push_back(node);
   }
@@ -219,7 +221,15 @@ class Arrival {
     if (news.kind == "started") started_.emplace(news.text, news.where);
     if (news.kind == "failed") failures_.push_back(fmt::format("{}: {}", printable(news.where), printable(news.text)));
     if (news.kind == "broken") throw std::runtime_error(printable(news.text));
+    show();
     if (news.kind == "failed" && order_.launcher != "ssh" && order_.launcher != "local") check();
+  }
+  /// On a terminal: hosts may take their time.
+  void show() const {
+    if (error_is_terminal())
+      std::fputs(
+          fmt::format("\r\x1b[Kserver {}: {} of {} agents started", url_, started_.size(), order_.record.nodes).c_str(),
+          stderr);
   }
   void check() const {
     if (!failures_.empty())

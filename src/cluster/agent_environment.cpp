@@ -181,6 +181,8 @@ std::optional<ClusterEnvironment> cluster_environment(ClusterOptions options) {
   if (const std::string pool = look(kPool); !pool.empty() && options.pool == usual.pool) options.pool = pool;
   if (const auto lease = number(kLease, look(kLease)); lease && options.lease_time == usual.lease_time)
     options.lease_time = std::chrono::milliseconds(*lease);
+  if (const auto silence = number(kSilence, look(kSilence)); silence && options.client_silence == usual.client_silence)
+    options.client_silence = std::chrono::milliseconds(*silence);
   return ClusterEnvironment{std::move(url), std::move(options)};
 }
 

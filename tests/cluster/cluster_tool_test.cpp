@@ -78,12 +78,14 @@ class ClusterToolTest : public LeakCheckedTest {
     for (const char* name : {"TANDEM_CLUSTER_URL", "TANDEM_CLUSTER_TOKEN", "TANDEM_CLUSTER_TOKEN_FILE", "SLURM_JOB_ID"})
       ::unsetenv(name);
     std::filesystem::create_directory(folder_.path() / "bin");
-    ::setenv("PATH", fmt::format("{}:{}", (folder_.path() / "bin").string(), std::getenv("PATH")).c_str(), 1);
+    ::setenv("PATH", fmt::format("{}:{}", (folder_.path() / "bin").string(), path_).c_str(), 1);
   }
   ~ClusterToolTest() override {
     run_tool({"cluster", "down", "--now"});
     EXPECT_EQ(wait_for_none("TANDEM_TEST_MARK=" + mark_), "");
     EXPECT_FALSE(std::filesystem::exists(state())) << "the cluster's files are left";
+    ::unsetenv("TMPDIR");
+    ::setenv("PATH", path_.c_str(), 1);
   }
   bool keep_services() const override { return false; }
   std::chrono::seconds time_limit() const override { return std::chrono::seconds(180); }
@@ -123,6 +125,7 @@ class ClusterToolTest : public LeakCheckedTest {
  private:
   TemporaryDirectory folder_{"cluster_tool"};
   const std::string mark_ = random_secret();
+  const std::string path_ = std::getenv("PATH");
 };
 
 std::string url_of(const NatsServer& server) {
