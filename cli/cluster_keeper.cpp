@@ -357,7 +357,7 @@ void Keeper::have_leave() {
   for (Running& one : all_) {
     if (one.pid <= 0) continue;
     if (one.launch.input.empty()) {
-      ::kill(one.pid, SIGTERM);
+      ::kill(one.pid, one.started > 0 ? SIGUSR1 : SIGTERM);
     } else if (one.started > 0 && one.in) {
       // The first word has an agent wait for what it runs, a second one not.
       write_all(one.in.get(), kLeaveWord);
@@ -373,10 +373,13 @@ void Keeper::have_leave() {
 void Keeper::kill_all() {
   for (Running& one : all_) {
     if (one.pid <= 0) continue;
-    if (one.in) write_all(one.in.get(), kKillWord);
+    if (one.in)
+      write_all(one.in.get(), kKillWord);
+    else
+      ::kill(one.pid, SIGTERM);
     one.in.reset();
   }
-  const Clock::time_point until = Clock::now() + std::chrono::seconds(2);
+  const Clock::time_point until = Clock::now() + std::chrono::seconds(5);
   while (any_running() && Clock::now() < until) wait(until);
   for (Running& one : all_)
     if (one.pid > 0) ::kill(-one.pid, SIGKILL);
@@ -535,7 +538,6 @@ int run_cluster_keeper() {
   order.record.launcher = order.launcher;
   order.record.run_id = order.plan.run_id;
   order.record.program = order.plan.program;
-  order.plan.leave_ms = order.record.drain_ms + kLeave_ms;
   return Keeper(std::move(order)).run();
 }
 

@@ -59,7 +59,7 @@ std::string script(const AgentPlan& plan, bool listens, bool sets_variables) {
       plan.run_id);
   std::string words;
   for (const std::string& word : plan.program) words += quoted(word) + " ";
-  text += words + "3<&- &\nagent=$!\ntrap 'kill -TERM $agent 2>/dev/null' TERM INT HUP\n";
+  text += words + "3<&- &\nagent=$!\ntrap 'kill -TERM $agent 2>/dev/null' USR1 TERM INT HUP\n";
   text += fmt::format("echo \"{} $TANDEM_AGENT_NODE\"\n", started_mark(plan.run_id));
   if (listens)
     text +=
@@ -99,9 +99,7 @@ Launch launch_of_allocation(LauncherKind kind, const AgentPlan& plan, const std:
                     fmt::format("--ntasks={}", nodes)};
     if (!list.empty()) launch.words.push_back("--nodelist=" + list);
   } else {
-    launch.words = {"mpirun", "--host", list, "--map-by", "ppr:1:node", "--bind-to", "none",
-                    // As long as an agent may take to leave, before it is killed.
-                    "--mca", "odls_base_sigkill_timeout", std::to_string(plan.leave_ms / 1000 + 1)};
+    launch.words = {"mpirun", "--host", list, "--map-by", "ppr:1:node", "--bind-to", "none"};
     // By name: the values go from mpirun's environment to the hosts in its own messages.
     for (const auto& [name, value] : plan.variables) launch.words.insert(launch.words.end(), {"-x", name});
   }

@@ -25,8 +25,6 @@ struct AgentPlan {
   std::string run_id{};
   /// What makes it an agent, secrets too.
   std::map<std::string, std::string> variables{};
-  /// Within which an agent that is told to leave does.
-  std::int64_t leave_ms = 0;
 };
 
 /// A command of this machine that runs agents for as long as it runs. Value.
@@ -36,7 +34,7 @@ struct Launch {
   std::vector<std::string> words{};
   Environment environment{};
   /// Written to its standard input, which stays open: words follow (see kLeaveWord), and its end has the agents leave.
-  /// Empty: SIGTERM has them leave.
+  /// Empty: SIGUSR1 has them leave, which srun and mpirun hand on; SIGTERM is for them to end at once.
   std::string input{};
   /// How many lines with started_mark() come.
   std::size_t nodes = 1;

@@ -446,10 +446,10 @@ TEST_F(ClusterToolTest, AnAgentThatDiesIsStartedAgain) {
 
 // --- other launchers
 
-// Both are told to leave by SIGTERM, which they hand on.
+// Both hand SIGUSR1 on.
 constexpr const char* kRunsOnHosts =
     "i=0; pids=''\nwhile [ $i -lt $n ]; do \"$@\" & pids=\"$pids $!\"; i=$((i+1)); done\n"
-    "trap 'kill -TERM $pids' TERM\n"
+    "trap 'kill -USR1 $pids' USR1\ntrap 'kill -TERM $pids' TERM\n"
     "for p in $pids; do while kill -0 $p 2>/dev/null; do wait $p; done; done\n";
 
 TEST_F(ClusterToolTest, AgentsAreStartedBySrunInAnAllocation) {
