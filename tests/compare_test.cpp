@@ -100,6 +100,7 @@ TEST_F(CompareTest, RefusesWhatMakesNoSense) {
   EXPECT_THROW(compare(work, {.runs = 0}), std::invalid_argument);
   EXPECT_THROW(compare(work, {.where = {}}), std::invalid_argument);
   EXPECT_THROW(compare(work, {.workers = 5000}), std::invalid_argument);
+  EXPECT_THROW(compare(work, {.where = {Where::Cluster}}), std::invalid_argument);
 }
 
 TEST_F(CompareTest, MorePartsThanWorkersAreHandedOutByAPool) {
@@ -299,6 +300,26 @@ TEST(AdviceTest, DoesNotTakeACrowdedMachineForWaiting) {
   Comparison found = made_up(1.2, 1, 0.4, 0.9, 1, 0.9);
   found.rows.front().crowded_s = 0.55;
   EXPECT_THAT(reasons(advise(found)), HasSubstr("40% was CPU and 5% waiting (55% other programs had the cores)"));
+}
+
+Comparison with_cluster(Comparison found, double wall_s) {
+  ComparisonRow row;
+  row.where = Where::Cluster;
+  row.wall_s = {wall_s, wall_s, wall_s};
+  row.speedup = found.rows.front().wall_s.median / wall_s;
+  found.rows.push_back(row);
+  return found;
+}
+
+TEST(AdviceTest, IsAClusterOnlyIfThatIsFasterByMoreThanChance) {
+  const Advice much = advise(with_cluster(made_up(2, 1, 1, 0.9, 1, 0.5), 0.1));
+  EXPECT_EQ(much.where, Where::Cluster);
+  EXPECT_THAT(reasons(much), HasSubstr("processes 2.00x, cluster 10.00x"));
+  EXPECT_THAT(reasons(much), HasSubstr("In the cluster it took 100 ms"));
+  // The limit of this machine says nothing of others.
+  EXPECT_EQ(reasons(much).find("of the machine's limit"), std::string::npos);
+  EXPECT_EQ(advise(with_cluster(made_up(2, 1, 1, 0.9, 1, 0.5), 0.49)).where, Where::Processes);
+  EXPECT_EQ(advise(with_cluster(made_up(2, 1, 1, 0.5, 1, 0.5), 0.49)).where, Where::Threads);
 }
 
 TEST(AdviceTest, MakesDoWithFewRows) {

@@ -396,6 +396,16 @@ TEST_F(ClusterToolTest, CtrlCAtAnyMomentLeavesNothing) {
   }
 }
 
+TEST_F(ClusterToolTest, AHostThatDoesNotAnswerInTimeIsNotWaitedFor) {
+  fake_ssh();
+  ASSERT_EQ(::mkfifo(file("asked").c_str(), 0600), 0);
+  const detail::Fd asked(::open(file("asked").c_str(), O_RDWR));
+  const ToolRun run = up({"--bind", "127.0.0.1", "--hosts", "silent,silent", "--wait", "1s"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_THAT(run.err, HasSubstr("0 of 2 agents were started in time (--wait)"));
+  EXPECT_EQ(wait_for_none("TANDEM_TEST_MARK=" + mark()), "");
+}
+
 TEST_F(ClusterToolTest, UpThatIsKilledLeavesNothing) {
   fake_ssh();
   ASSERT_EQ(::mkfifo(file("asked").c_str(), 0600), 0);
