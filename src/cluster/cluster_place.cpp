@@ -10,6 +10,7 @@
 #include <tandem/detail/remote_task.hpp>
 #include <tandem/error.hpp>
 
+#include "cluster/batch_message.hpp"
 #include "cluster/nats_engine.hpp"
 #include "cluster/task_message.hpp"
 #include "core/check.hpp"
@@ -40,14 +41,30 @@ constexpr std::chrono::seconds kKeepValue{10};
 constexpr std::chrono::seconds kLonely{5};
 // For shorter tasks more are out than there are slots, for about so long a work of each: so that a node has the next
 // one when a result leaves.
-constexpr double kShortNanoseconds = 5e6, kNanosecondsAhead = 2e6;
-constexpr std::size_t kMostAhead = 16;
+constexpr double kShortNanoseconds = 5e6, kNanosecondsAhead = 1e7;
+constexpr std::size_t kMostAhead = 128;
+// As much work goes into one message, so many bytes, and so many tasks.
+constexpr double kBatchNanoseconds = 4e6;
+constexpr std::size_t kMostInBatch = 128;
+// Messages for each slot that are out, of short tasks: one that runs, one that is there next, one on its way. The
+// others wait in the executor's queue, so that they go in few messages.
+constexpr std::size_t kMessagesPerSlot = 3;
+constexpr std::size_t kBatchBytes = std::size_t{64} << 10;
+// Up to here a task is handed to the engine by who submits it, if nothing else is out.
+constexpr std::size_t kSmallBytes = std::size_t{16} << 10;
+// What a task counts for that made others wait until their agent sent them back.
+constexpr double kLongNanoseconds = 2e7;
 
 thread_local const ClusterPlace* t_telling = nullptr;
 
 std::string random_name() {
   std::random_device device;
   return fmt::format("c{:08x}{:08x}{:08x}", device(), device(), device());
+}
+
+bool is_small(const Task& task) {
+  const Payload& payload = static_cast<const RemoteTask&>(task).payload();
+  return payload.parcel() == nullptr && payload.bytes().size() <= kSmallBytes;
 }
 
 bool never_alone(const Task&) {
@@ -105,17 +122,28 @@ void ClusterPlace::check(const TaskOptions& options) const {
 }
 
 void ClusterPlace::more_work() {
-  const MutexGuard guard(mutex_);
-  if (!thread_) {
-    thread_.emplace(ThreadOptions{.name = core_->name() + "-cluster", .daemon = false},
-                    [this, core = core_->shared_from_this()] { run(); });
-    try {
-      thread_->start();
-    } catch (...) {
-      thread_.reset();
-      throw;
+  std::shared_ptr<EngineClient> engine;
+  {
+    const MutexGuard guard(mutex_);
+    if (!thread_) {
+      thread_.emplace(ThreadOptions{.name = core_->name() + "-cluster", .daemon = false},
+                      [this, core = core_->shared_from_this()] { run(); });
+      try {
+        thread_->start();
+      } catch (...) {
+        thread_.reset();
+        throw;
+      }
     }
+    if (flights_.empty()) {
+      fill();
+      if (may_submit_here()) engine = engine_;
+    }
+    if (engine == nullptr) return wake();
   }
+  // If it is the only one, it is there sooner without another thread.
+  if (submit_here(*engine)) return;
+  const MutexGuard guard(mutex_);
   wake();
 }
 
@@ -140,12 +168,20 @@ std::size_t ClusterPlace::window() const {
   return slots * (1 + std::clamp<std::size_t>(ahead, 1, kMostAhead));
 }
 
+std::size_t ClusterPlace::most_in_batch() const {
+  if (task_nanoseconds_ <= 0 || task_nanoseconds_ > kShortNanoseconds) return 1;
+  return std::clamp<std::size_t>(static_cast<std::size_t>(kBatchNanoseconds / task_nanoseconds_), 1, kMostInBatch);
+}
+
 void ClusterPlace::fill() {
   if (given_up_) return;
   for (;;) {
     const std::size_t window = this->window();
-    if (flights_.size() >= window) return core_->call_for_more_work(false);
-    core_->take(window - flights_.size(), 1, never_alone, true, taken_);
+    const std::size_t messages = kMessagesPerSlot * slots();
+    const std::size_t out = batches_.size() + flights_.size() - in_batches_;
+    if (flights_.size() >= window || out >= messages) return core_->call_for_more_work(false);
+    const std::size_t room = messages - out;
+    core_->take(std::min(window - flights_.size(), room * most_in_batch()), 1, never_alone, true, taken_);
     if (taken_.empty()) {
       // Another task may have come by now, which its submitter left to this.
       core_->call_for_more_work(true);
@@ -153,9 +189,14 @@ void ClusterPlace::fill() {
     }
     for (TaskPtr& task : taken_) {
       to_submit_.push_back(++last_number_);
-      flights_[last_number_].task = std::move(task);
+      Flight& flight = flights_[last_number_];
+      flight.task = std::move(task);
+      flight.carrier = last_number_;
     }
     taken_.clear();
+    // Each slot its share, if there is so much room.
+    const std::size_t parts = std::min(room, slots());
+    share_ = (to_submit_.size() + parts - 1) / parts;
   }
 }
 
@@ -267,71 +308,192 @@ TaskTicket ClusterPlace::ticket_of(const Flight& flight) const {
   return ticket;
 }
 
-bool ClusterPlace::submit_what_waits() {
+bool ClusterPlace::may_submit_here() const {
+  if (to_submit_.empty() || engine_ == nullptr) return false;
+  const auto found = flights_.find(to_submit_.front());
+  return found != flights_.end() && is_small(*found->second.task);
+}
+
+bool ClusterPlace::fits_a_batch(const Flight& flight) const {
+  // Whose agent dies in a batch is to have another one.
+  if (flight.attempt > 1 || options_.most_deliveries < 2) return false;
+  const TaskOptions& options = flight.task->options();
+  if (options.deadline || options.memory_limit_bytes || options.cpu_time_limit) return false;
+  return is_small(*flight.task);
+}
+
+// Those that go next, in one message, which gets this id.
+std::vector<std::uint64_t> ClusterPlace::next_numbers(ClusterTaskId& id) {
+  const auto waits = [&](std::uint64_t number) {
+    const auto found = flights_.find(number);
+    return found != flights_.end() && found->second.step == Flight::Step::ToSubmit;
+  };
+  std::vector<std::uint64_t> numbers;
+  std::size_t most = 1;
+  std::size_t bytes = 0;
+  while (!to_submit_.empty() && numbers.size() < most) {
+    const std::uint64_t carrier = to_submit_.front();
+    if (carrier >= kBatchNumbers) {
+      // One that is submitted once more is the same one, so that it is stored once.
+      if (!numbers.empty()) break;
+      to_submit_.pop_front();
+      numbers = numbers_of(carrier);
+      std::erase_if(numbers, [&](std::uint64_t number) { return !waits(number); });
+      id.number = carrier;
+      if (!numbers.empty()) return numbers;
+      continue;
+    }
+    if (!waits(carrier)) {
+      to_submit_.pop_front();
+      continue;
+    }
+    const Flight& flight = flights_.at(carrier);
+    if (fits_a_batch(flight)) {
+      if (numbers.empty()) most = std::clamp<std::size_t>(share_, 1, most_in_batch());
+      bytes += static_cast<const RemoteTask&>(*flight.task).payload().bytes().size();
+      if (!numbers.empty() && bytes > kBatchBytes) break;
+    } else if (!numbers.empty()) {
+      break;
+    }
+    numbers.push_back(carrier);
+    to_submit_.pop_front();
+    id.number = carrier;
+    id.attempt = flight.attempt;
+  }
+  if (numbers.size() > 1) {
+    id.number = kBatchNumbers | ++last_number_;
+    id.attempt = 1;
+    batches_[id.number] = {numbers, numbers.size()};
+    in_batches_ += numbers.size();
+  }
+  return numbers;
+}
+
+std::optional<ClusterPlace::Parcel> ClusterPlace::next_parcel() {
   for (;;) {
-    if (!store_values()) return false;
-    ClusterTaskId id;
-    std::vector<std::byte> payload;
-    TaskPtr failed;
+    Parcel parcel;
+    parcel.id.client = client_;
+    std::vector<TaskPtr> failed;
     std::exception_ptr error;
     {
       const MutexGuard guard(mutex_);
-      if (to_submit_.empty()) return true;
-      id.number = to_submit_.front();
-      to_submit_.pop_front();
-      const auto found = flights_.find(id.number);
-      if (found == flights_.end() || found->second.step != Flight::Step::ToSubmit) continue;
-      Flight& flight = found->second;
-      // With the mutex: who takes the flight out of here may forget the task's arguments then.
-      try {
-        if (!note_values(flight)) {
-          to_submit_.push_front(id.number);
-          continue;
+      const std::vector<std::uint64_t> numbers = next_numbers(parcel.id);
+      if (numbers.empty()) return std::nullopt;
+      bool has_values = true;
+      for (const std::uint64_t number : numbers) {
+        Flight& flight = flights_.at(number);
+        flight.carrier = parcel.id.number;
+        has_values = note_values(flight) && has_values;
+      }
+      if (!has_values) {
+        // They go first.
+        to_submit_.push_front(parcel.id.number);
+        return std::nullopt;
+      }
+      std::size_t encoded = 0;
+      for (const std::uint64_t number : numbers) {
+        Flight& flight = flights_.at(number);
+        flight.step = Flight::Step::Submitted;
+        // With the mutex: who takes the flight out of here may forget the task's arguments then.
+        try {
+          std::vector<std::byte> bytes = encode_task(static_cast<const RemoteTask&>(*flight.task), ticket_of(flight));
+          if (is_batch(parcel.id)) {
+            add_to_batch(parcel.payload, {number, flight.attempt, std::move(bytes)});
+          } else {
+            parcel.payload = std::move(bytes);
+          }
+          ++encoded;
+        } catch (const std::exception&) {
+          // There is no memory for it.
+          error = std::current_exception();
+          failed.push_back(std::move(flight.task));
+          erase(flights_.find(number));
         }
-        payload = encode_task(static_cast<const RemoteTask&>(*flight.task), ticket_of(flight));
-      } catch (const std::exception&) {
-        // There is no memory for it.
-        failed = std::move(flight.task);
-        error = std::current_exception();
       }
-      flight.step = Flight::Step::Submitted;
-      id.client = client_;
-      id.attempt = flight.attempt;
-      if (error != nullptr) {
-        flights_.erase(found);
-        ++telling_;
-      }
+      telling_ += failed.size();
+      if (failed.empty()) return parcel;
+      if (encoded > 0) to_submit_.push_front(parcel.id.number);
+      for (const std::uint64_t number : numbers)
+        if (const auto found = flights_.find(number); found != flights_.end())
+          found->second.step = Flight::Step::ToSubmit;
     }
-    if (error != nullptr) {
-      core_->failed(*failed, error);
-      const MutexGuard guard(mutex_);
-      --telling_;
+    for (const TaskPtr& task : failed) core_->failed(*task, error);
+    const MutexGuard guard(mutex_);
+    telling_ -= failed.size();
+  }
+}
+
+bool ClusterPlace::submit_parcel(EngineClient& engine, const Parcel& parcel, milliseconds patience) {
+  if (engine.submit(parcel.id, parcel.payload, TaskTarget(), patience)) return true;
+  const MutexGuard guard(mutex_);
+  bool any = false;
+  for (const std::uint64_t number : numbers_of(parcel.id.number)) {
+    const auto found = flights_.find(number);
+    if (found == flights_.end() || found->second.carrier != parcel.id.number) continue;
+    found->second.step = Flight::Step::ToSubmit;
+    any = true;
+  }
+  if (any) to_submit_.push_front(parcel.id.number);
+  return false;
+}
+
+bool ClusterPlace::submit_what_waits() {
+  for (;;) {
+    if (!store_values()) return false;
+    if (const std::optional<Parcel> parcel = next_parcel()) {
+      if (!submit_parcel(*own_engine_, *parcel, kSubmitPatience)) return false;
       continue;
     }
-    if (own_engine_->submit(id, payload, TaskTarget(), kSubmitPatience)) continue;
     const MutexGuard guard(mutex_);
-    if (const auto found = flights_.find(id.number); found != flights_.end()) {
-      found->second.step = Flight::Step::ToSubmit;
-      to_submit_.push_front(id.number);
-    }
-    return false;
+    if (to_submit_.empty()) return true;
   }
+}
+
+bool ClusterPlace::submit_here(EngineClient& engine) {
+  while (const std::optional<Parcel> parcel = next_parcel())
+    if (!submit_parcel(engine, *parcel, milliseconds::zero())) return false;
+  const MutexGuard guard(mutex_);
+  return to_submit_.empty();
+}
+
+std::vector<std::uint64_t> ClusterPlace::numbers_of(std::uint64_t carrier) const {
+  if (carrier < kBatchNumbers) return {carrier};
+  const auto found = batches_.find(carrier);
+  return found == batches_.end() ? std::vector<std::uint64_t>() : found->second.numbers;
+}
+
+void ClusterPlace::leave_batch(Flight& flight) {
+  const auto found = batches_.find(flight.carrier);
+  if (found == batches_.end()) return;
+  --in_batches_;
+  if (--found->second.left == 0) batches_.erase(found);
+}
+
+void ClusterPlace::erase(Flights::iterator flight) {
+  leave_batch(flight->second);
+  flights_.erase(flight);
 }
 
 void ClusterPlace::on_stored(const ClusterTaskId& id, const std::vector<std::string>&) {
   const MutexGuard guard(mutex_);
-  const auto found = flights_.find(id.number);
-  if (found == flights_.end() || found->second.attempt != id.attempt) return;
-  found->second.step = Flight::Step::Stored;
-  found->second.stored_at = Clock::now();
+  for (const std::uint64_t number : numbers_of(id.number)) {
+    const auto found = flights_.find(number);
+    if (found == flights_.end() || found->second.carrier != id.number) continue;
+    if (!is_batch(id) && found->second.attempt != id.attempt) continue;
+    found->second.step = Flight::Step::Stored;
+    found->second.stored_at = Clock::now();
+  }
 }
 
 void ClusterPlace::on_submit_error(const ClusterTaskId& id, const std::string& why) {
   log_line(LogLevel::Debug, "a task of the executor {} is not known to be stored: {}", core_->name(), why);
   const MutexGuard guard(mutex_);
-  const auto found = flights_.find(id.number);
-  // At the next look: at once it would most likely meet what it met now.
-  if (found != flights_.end() && found->second.attempt == id.attempt) found->second.step = Flight::Step::ToSubmit;
+  for (const std::uint64_t number : numbers_of(id.number)) {
+    const auto found = flights_.find(number);
+    if (found == flights_.end() || found->second.carrier != id.number) continue;
+    // At the next look: at once it would most likely meet what it met now.
+    if (is_batch(id) || found->second.attempt == id.attempt) found->second.step = Flight::Step::ToSubmit;
+  }
 }
 
 void ClusterPlace::look() {
@@ -344,7 +506,8 @@ void ClusterPlace::look() {
     std::unordered_set<std::uint64_t> waiting(to_submit_.begin(), to_submit_.end());
     for (const auto& [number, flight] : flights_) {
       if (flight.step == Flight::Step::Stored) stored.push_back(number);
-      if (flight.step == Flight::Step::ToSubmit && !waiting.contains(number)) to_submit_.push_back(number);
+      if (flight.step == Flight::Step::ToSubmit && waiting.insert(flight.carrier).second)
+        to_submit_.push_back(flight.carrier);
     }
   }
   if (stored.empty()) {
@@ -363,7 +526,9 @@ void ClusterPlace::look() {
     const auto found = flights_.find(number);
     return found == flights_.end() || found->second.step != Flight::Step::Stored;
   });
-  if (census->tasks + census->results >= stored.size()) {
+  std::unordered_set<std::uint64_t> carriers;
+  for (const std::uint64_t number : stored) carriers.insert(flights_.at(number).carrier);
+  if (census->tasks + census->results >= carriers.size()) {
     looks_ = 0;
   } else if (++looks_ >= 2 || forgot) {
     // Twice: a task that ends is in two places, or in none, for a moment.
@@ -379,6 +544,8 @@ void ClusterPlace::submit_again(const std::vector<std::uint64_t>& numbers, Clock
     Flight& flight = flights_.at(number);
     // The result of one that runs is still to come. What was stored since the last look is most likely there.
     if (now - flight.running_at < kRunning || flight.stored_at > before) continue;
+    leave_batch(flight);
+    flight.carrier = number;
     ++flight.attempt;
     flight.step = Flight::Step::ToSubmit;
     to_submit_.push_back(number);
@@ -425,6 +592,8 @@ void ClusterPlace::break_off(const std::string& text) noexcept {
     const MutexGuard guard(mutex_);
     engine = engine_;
     lost.swap(flights_);
+    batches_.clear();
+    in_batches_ = 0;
     to_submit_.clear();
     given_up_ = true;
   }
@@ -443,72 +612,103 @@ void ClusterPlace::cancel(EngineClient& engine, const ClusterTaskId& id, const s
   }
 }
 
-void ClusterPlace::take_back(const ClusterTaskId& id, std::span<const std::byte> result) {
-  const std::uint32_t deliveries = decode_outcome(result).deliveries;
+void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) {
+  t_telling = this;
+  if (!is_batch(id)) {
+    take(id, node, result);
+  } else {
+    try {
+      for (const BatchItem& item : decode_batch(result)) take({id.client, item.number, item.attempt}, node, item.bytes);
+    } catch (const std::exception& error) {
+      // What is missing then is missing in the census, too.
+      log_line(LogLevel::Warning, "results from node {} that cannot be read: {}", node, error.what());
+    }
+  }
+  t_telling = nullptr;
+  std::shared_ptr<EngineClient> engine;
+  {
+    const MutexGuard guard(mutex_);
+    fill();
+    if (may_submit_here() && core_->is_open()) {
+      engine = engine_;
+    } else if (!to_submit_.empty() || !core_->is_open()) {
+      wake();
+    }
+  }
+  // By this thread, which has the core now.
+  if (engine == nullptr || submit_here(*engine)) return;
   const MutexGuard guard(mutex_);
-  const auto found = flights_.find(id.number);
-  // An earlier attempt may come late, or twice.
-  if (found == flights_.end() || found->second.attempt != id.attempt) return;
-  Flight& flight = found->second;
-  flight.deliveries += deliveries;
-  ++flight.attempt;
-  flight.step = Flight::Step::ToSubmit;
-  to_submit_.push_back(id.number);
   wake();
 }
 
-void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) {
+void ClusterPlace::take(const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept {
+  TaskOutcome outcome;
   try {
-    if (outcome_kind(result) == TaskOutcome::kGivenBack) return take_back(id, result);
+    outcome = decode_outcome(result);
   } catch (const std::exception&) {
-    // tell() says what is wrong with it.
+    outcome = outcome_of_error(std::current_exception());
   }
+  const bool not_begun = outcome.kind == TaskOutcome::kNotBegun;
   TaskPtr task;
   {
     const MutexGuard guard(mutex_);
     const auto found = flights_.find(id.number);
     if (found == flights_.end()) return;  // It came before, or nobody wants it any more.
-    task = std::move(found->second.task);
-    flights_.erase(found);
+    Flight& flight = found->second;
+    const bool is_back = not_begun || outcome.kind == TaskOutcome::kGivenBack;
+    // An earlier attempt may come late, or twice.
+    if (is_back && flight.attempt != id.attempt) return;
+    if (outcome.kind == TaskOutcome::kGivenBack) {
+      leave_batch(flight);
+      flight.carrier = id.number;
+      flight.deliveries += outcome.deliveries;
+      ++flight.attempt;
+      flight.step = Flight::Step::ToSubmit;
+      to_submit_.push_back(id.number);
+      return;
+    }
+    if (not_begun) {
+      task_nanoseconds_ = std::max(task_nanoseconds_, kLongNanoseconds);
+    } else {
+      note_time(outcome.took_ns);
+    }
+    task = std::move(flight.task);
+    erase(found);
     ++telling_;
   }
-  t_telling = this;
-  tell(*task, id, node, result);
-  t_telling = nullptr;
+  if (not_begun) {
+    core_->give_back(*task);
+  } else {
+    tell(*task, std::move(outcome), node);
+  }
   task.reset();
   const MutexGuard guard(mutex_);
   --telling_;
-  wake();
 }
 
-void ClusterPlace::tell(Task& task, const ClusterTaskId&, const std::string& node,
-                        std::span<const std::byte> result) noexcept {
+void ClusterPlace::note_time(std::int64_t nanoseconds) {
+  const auto now = static_cast<double>(std::max<std::int64_t>(nanoseconds, 1));
+  // Long ones count more: what is handed out behind one waits for it.
+  const double share = task_nanoseconds_ == 0 ? 1 : now > task_nanoseconds_ ? 0.5 : 0.125;
+  task_nanoseconds_ += (now - task_nanoseconds_) * share;
+}
+
+void ClusterPlace::tell(Task& task, TaskOutcome outcome, const std::string& node) noexcept {
   std::exception_ptr error;
-  bool is_final = false;
+  const bool is_broken = outcome.kind == TaskOutcome::kBroken;
+  const bool is_final = outcome.kind == TaskOutcome::kCancelled || is_broken;
   try {
-    TaskOutcome outcome = decode_outcome(result);
-    const std::chrono::nanoseconds took(outcome.took_ns);
-    {
-      const MutexGuard guard(mutex_);
-      const auto now = static_cast<double>(std::max<std::int64_t>(outcome.took_ns, 1));
-      // Long ones count more: what is handed out behind one waits for it.
-      task_nanoseconds_ += (now - task_nanoseconds_) * (task_nanoseconds_ == 0    ? 1
-                                                        : now > task_nanoseconds_ ? 0.5
-                                                                                  : 0.125);
-    }
     if (task.state().running()) {
       const pid_t pid = outcome.report ? outcome.report->pid : outcome.pid;
-      note_in_trace(task, node, pid, took);
+      note_in_trace(task, node, pid, std::chrono::nanoseconds(outcome.took_ns));
     }
     if (outcome.kind == TaskOutcome::kValue) {
       if (!task.state().claim_running()) return;
-      Decoder decoder(outcome.bytes);
+      Decoder decoder(outcome.value);
       const FutureState::Outcome kind = static_cast<RemoteTask&>(task).take_result(decoder);
       task.forget();
       return core_->finished(task, kind);
     }
-    is_final = outcome.kind == TaskOutcome::kCancelled || outcome.kind == TaskOutcome::kBroken;
-    const bool is_broken = outcome.kind == TaskOutcome::kBroken;
     error = error_of(std::move(outcome), node, task.attempts());
     if (is_broken) break_off(describe_exception(error).what);
   } catch (const std::exception&) {
@@ -544,11 +744,13 @@ void ClusterPlace::on_node(const NodeInfo& info) {
   }
   for (const ClusterTaskId& id : info.running) {
     if (id.client != client_) continue;
-    const auto found = flights_.find(id.number);
-    if (found == flights_.end()) continue;
-    found->second.running_at = now;
-    found->second.node = info.node;
-    if (!node.task) node.task = id.number;
+    for (const std::uint64_t number : numbers_of(id.number)) {
+      const auto found = flights_.find(number);
+      if (found == flights_.end() || found->second.carrier != id.number) continue;
+      found->second.running_at = now;
+      found->second.node = info.node;
+      if (!node.task) node.task = number;
+    }
   }
   if (is_new || slots() != before) wake();
 }
@@ -577,7 +779,7 @@ void ClusterPlace::stop(Task& task, Why why) noexcept {
       held = std::move(found->second.task);
       id = {client_, found->first, found->second.attempt};
       node = found->second.node;
-      flights_.erase(found);
+      erase(found);
       engine = engine_;
       wake();
     }

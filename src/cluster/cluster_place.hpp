@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -76,6 +77,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
     };
     TaskPtr task;
     std::uint32_t attempt = 1;
+    std::uint64_t carrier = 0;            ///< The number that the engine knows: its own, or that of its batch.
     std::uint32_t deliveries = 0;         ///< Of earlier attempts: agents that did not come back.
     std::vector<std::uint64_t> values{};  ///< What it needs on its node.
     Step step = Step::ToSubmit;
@@ -84,6 +86,16 @@ class ClusterPlace final : public Place, private EngineClientEvents {
     std::string node{};              ///< Which one.
   };
   using Flights = std::map<std::uint64_t, Flight>;
+  /// Several flights in one message.
+  struct Batch {
+    std::vector<std::uint64_t> numbers;
+    std::size_t left = 0;  ///< Those that have no result yet.
+  };
+  /// What is handed to the engine in one message. Value.
+  struct Parcel {
+    ClusterTaskId id;
+    std::vector<std::byte> payload;
+  };
   /// A value that tasks refer to, or the initializer.
   struct Kept {
     SharedObjectPtr object;
@@ -104,7 +116,9 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void on_submit_error(const ClusterTaskId& id, const std::string& why) override;
   void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) override;
   void on_node(const NodeInfo& node) override;
-  void tell(Task& task, const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept;
+  /// One task's result, by its own number.
+  void take(const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept;
+  void tell(Task& task, TaskOutcome outcome, const std::string& node) noexcept;
   void note_in_trace(const Task& task, const std::string& node, pid_t pid,
                      std::chrono::nanoseconds took) const noexcept;
 
@@ -113,6 +127,21 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void fill() TANDEM_REQUIRES(mutex_);
   /// Hands out what waits for it; false if the engine takes nothing now.
   bool submit_what_waits();
+  /// The same for another thread, which waits for nothing; false if there is something left.
+  bool submit_here(EngineClient& engine);
+  bool submit_parcel(EngineClient& engine, const Parcel& parcel, std::chrono::milliseconds patience)
+      TANDEM_EXCLUDES(mutex_);
+  /// The next message for the engine; empty if nothing waits. What cannot be encoded fails.
+  std::optional<Parcel> next_parcel() TANDEM_EXCLUDES(mutex_);
+  std::vector<std::uint64_t> next_numbers(ClusterTaskId& id) TANDEM_REQUIRES(mutex_);
+  bool fits_a_batch(const Flight& flight) const TANDEM_REQUIRES(mutex_);
+  /// Whether a task that comes now may be handed to the engine by who submits it.
+  bool may_submit_here() const TANDEM_REQUIRES(mutex_);
+  std::vector<std::uint64_t> numbers_of(std::uint64_t carrier) const TANDEM_REQUIRES(mutex_);
+  /// Its batch, if it is in one, is not its carrier any more.
+  void leave_batch(Flight& flight) TANDEM_REQUIRES(mutex_);
+  void erase(Flights::iterator flight) TANDEM_REQUIRES(mutex_);
+  void note_time(std::int64_t nanoseconds) TANDEM_REQUIRES(mutex_);
   /// Notes what a task needs on its node. Whether the engine has all of it.
   bool note_values(Flight& flight) TANDEM_REQUIRES(mutex_);
   void note_value(const SharedObjectPtr& object, Flight& flight) TANDEM_REQUIRES(mutex_);
@@ -121,8 +150,6 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   /// Drops those that no task can name any more.
   void drop_values();
   TaskTicket ticket_of(const Flight& flight) const;
-  /// The agent that had it leaves.
-  void take_back(const ClusterTaskId& id, std::span<const std::byte> result);
   /// Finds out whether the engine has forgotten something, and submits that again.
   void look();
   /// Those that were stored before then.
@@ -135,6 +162,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
   std::size_t slots() const TANDEM_REQUIRES(mutex_);
   std::size_t window() const TANDEM_REQUIRES(mutex_);
+  std::size_t most_in_batch() const TANDEM_REQUIRES(mutex_);
   bool ended() TANDEM_REQUIRES(mutex_);
   Flights::iterator flight_of(const Task& task) TANDEM_REQUIRES(mutex_);
   void wake() TANDEM_REQUIRES(mutex_) {
@@ -150,9 +178,12 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   mutable Mutex mutex_;
   ConditionVariable changed_;
   Flights flights_ TANDEM_GUARDED_BY(mutex_);
-  std::deque<std::uint64_t> to_submit_ TANDEM_GUARDED_BY(mutex_);
+  std::deque<std::uint64_t> to_submit_ TANDEM_GUARDED_BY(mutex_);   // Carriers.
   std::map<std::uint64_t, Kept> values_ TANDEM_GUARDED_BY(mutex_);  // By the generation of their objects.
   std::uint64_t last_number_ TANDEM_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<std::uint64_t, Batch> batches_ TANDEM_GUARDED_BY(mutex_);
+  std::size_t in_batches_ TANDEM_GUARDED_BY(mutex_) = 0;  // Flights.
+  std::size_t share_ TANDEM_GUARDED_BY(mutex_) = 1;       // How many tasks are to go into one message.
   std::map<std::string, Node> nodes_ TANDEM_GUARDED_BY(mutex_);
   std::unordered_set<std::string> strangers_ TANDEM_GUARDED_BY(mutex_);  // Nodes of other builds.
   std::size_t telling_ TANDEM_GUARDED_BY(mutex_) = 0;                    // Results that are being told.

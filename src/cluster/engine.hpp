@@ -217,7 +217,10 @@ class EngineAgent {
   /// Hands over the result. The engine stores it, for as long as that takes, and only then ends the lease, which it
   /// renews meanwhile. Waits while more than EngineOptions::unstored_bytes are on their way, unless it is Refused. A
   /// result whose client has ended, or is silent, is dropped with its task.
-  virtual void finish(const TaskLease& lease, std::span<const std::byte> result) = 0;
+  virtual void finish(const TaskLease& lease, std::vector<std::byte> result) = 0;
+  /// Tells the client a part of the result, `part` being another number each time; the lease stays, and a result that
+  /// is told so is part of what finish() hands over in the end. It may be lost.
+  virtual void tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) = 0;
   /// The task goes to another agent at once.
   virtual void give_back(const TaskLease& lease) = 0;
   /// Looks for a value of `bytes` bytes that a client has stored. Empty if it is not there, or not all of it, or the

@@ -65,7 +65,8 @@ class NatsAgent final : public EngineAgent {
 
   std::vector<TaskLease> lease(std::size_t max, milliseconds wait) override TANDEM_EXCLUDES(mutex_);
   bool renew(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
-  void finish(const TaskLease& lease, std::span<const std::byte> result) override TANDEM_EXCLUDES(mutex_);
+  void finish(const TaskLease& lease, std::vector<std::byte> result) override TANDEM_EXCLUDES(mutex_);
+  void tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) override TANDEM_EXCLUDES(mutex_);
   void give_back(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
   std::optional<std::vector<std::byte>> fetch(const ClusterValueId& id, std::uint64_t bytes) override;
   bool is_silent(const std::string& client) override TANDEM_EXCLUDES(mutex_);
@@ -80,7 +81,8 @@ class NatsAgent final : public EngineAgent {
   // A result that is not known to be stored.
   struct Finishing {
     std::string ack;
-    NatsHead head;  // Of the result.
+    NatsHead head;      // Of the result.
+    unsigned part = 0;  // Of a result of which there is more to come; 0: it ends the lease.
     std::optional<PieceList> of_task;
     std::vector<std::byte> result;
     bool sent = false;
@@ -108,6 +110,7 @@ class NatsAgent final : public EngineAgent {
   std::optional<milliseconds> put_off_for(const std::string& client) TANDEM_EXCLUDES(mutex_);
   void forget_silent() TANDEM_EXCLUDES(mutex_);
   void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
+  void hand_over(const TaskLease& lease, std::vector<std::byte> result, unsigned part) TANDEM_EXCLUDES(mutex_);
   bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
   void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
   void renew_finishing() TANDEM_EXCLUDES(mutex_);
@@ -122,6 +125,7 @@ class NatsAgent final : public EngineAgent {
   void changed() TANDEM_REQUIRES(mutex_) {
     ++changes_;
     changed_.notify_all();
+    stored_.notify_all();
   }
 
   const EngineOptions options_;
@@ -138,6 +142,7 @@ class NatsAgent final : public EngineAgent {
   Mutex ensure_mutex_;  // The later names are those that stay.
   Mutex mutex_;
   ConditionVariable changed_;
+  ConditionVariable stored_;  // Apart, so that who waits for tasks is not woken by results.
   std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::size_t wanted_ TANDEM_GUARDED_BY(mutex_) = 0;  // What lease() waits for; 0 while nobody is in it.
   std::vector<NatsMessage> arrived_ TANDEM_GUARDED_BY(mutex_);
@@ -227,6 +232,8 @@ bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline
   // One after the other, so that not twice as much comes as is wanted: what is sent back counts as a delivery.
   for (std::size_t i = 0; i < pulls.size(); ++i) {
     const NatsPull::Stage stage = pulls[i]->stage();
+    // The one that is wanted comes as well by a request that waits: as soon, and without another one before it.
+    if (i + 1 == pulls.size() && max == 1 && deadline.left(kRequest) > kLook) looked[i] = true;
     if (!looked[i] && stage == NatsPull::Stage::Idle) {
       std::size_t room = 0;
       {
@@ -451,11 +458,20 @@ void NatsAgent::forget_silent() {
   }
 }
 
-void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result) {
+void NatsAgent::finish(const TaskLease& lease, std::vector<std::byte> result) {
+  hand_over(lease, std::move(result), 0);
+}
+
+void NatsAgent::tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) {
+  hand_over(lease, std::move(result), part);
+}
+
+void NatsAgent::hand_over(const TaskLease& lease, std::vector<std::byte> result, unsigned part) {
   const std::optional<NatsHead> task = head_of(lease);
   if (!task) throw std::invalid_argument("a lease that is of no engine");
   if (is_silent(lease.id.client)) {
     // Stored, it would stay: nobody takes it.
+    if (part > 0) return;
     link_.publish(ack_of(lease), "+ACK");
     if (task->elsewhere) pieces_.erase(*task->elsewhere);
     const MutexGuard guard(mutex_);
@@ -464,21 +480,23 @@ void NatsAgent::finish(const TaskLease& lease, std::span<const std::byte> result
   }
   const auto finishing = std::make_shared<Finishing>();
   finishing->ack = ack_of(lease);
+  finishing->part = part;
   finishing->head.id = lease.id;
   finishing->head.node = node_;
-  finishing->of_task = task->elsewhere;
-  finishing->result.assign(result.begin(), result.end());
+  if (part == 0) finishing->of_task = task->elsewhere;
+  finishing->result = std::move(result);
   std::uint64_t number = 0;
   {
     const MutexGuard guard(mutex_);
     while (!finishing_.empty() && !stopped_ && link_.state() != EngineState::Refused &&
-           (finishing_bytes_ + result.size() > options_.unstored_bytes || finishing_.size() >= options_.unstored_items))
-      changed_.wait_for(mutex_, kLook);
+           (finishing_bytes_ + finishing->result.size() > options_.unstored_bytes ||
+            finishing_.size() >= options_.unstored_items))
+      stored_.wait_for(mutex_, kLook);
     number = next_finishing_++;
     finishing->sent = true;
     finishing_.emplace(number, finishing);
-    finishing_bytes_ += result.size();
-    held_.erase(finishing->ack);
+    finishing_bytes_ += finishing->result.size();
+    if (part == 0) held_.erase(finishing->ack);
     // One that was not heard yet is to be missed, too.
     if (heard_.size() < kMaxClients)
       heard_.try_emplace(lease.id.client, Heard{Clock::now(), options_.client_silence}).first->second.served = true;
@@ -503,9 +521,10 @@ bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& fin
     payload = {};
   }
   ++finishing->times_sent;
+  std::string message_id = fmt::format("{}.{}.{}.{}", head.id.client, head.id.number, head.id.attempt, node_);
+  if (finishing->part > 0) message_id += fmt::format(".{}", finishing->part);
   return publisher_.publish(
-      queues_.names().result(head.id.client), &head,
-      fmt::format("{}.{}.{}.{}", head.id.client, head.id.number, head.id.attempt, node_), payload,
+      queues_.names().result(head.id.client), &head, message_id, payload,
       [this, number](const StoredReply& reply) { on_reply(number, reply); }, Deadline::now());
 }
 
@@ -526,7 +545,7 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     return;
   }
   // Only now: the other way round a task would be lost whose result is on its way when the server dies.
-  link_.publish(finishing->ack, "+ACK");
+  if (finishing->part == 0) link_.publish(finishing->ack, "+ACK");
   if (finishing->of_task) pieces_.erase(*finishing->of_task);
   // The result of an earlier run is there, with pieces of its own; unless it is this one, sent a second time.
   if (reply.duplicate && finishing->times_sent == 1 && finishing->head.elsewhere)
@@ -536,15 +555,15 @@ void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
     const MutexGuard guard(mutex_);
     if (finishing_.erase(number) == 0) return;
     finishing_bytes_ -= finishing->result.size();
-    changed();
+    stored_.notify_all();
   }
-  events_.on_finished(finishing->head.id);
+  if (finishing->part == 0) events_.on_finished(finishing->head.id);
 }
 
 void NatsAgent::renew_finishing() {
   const MutexGuard guard(mutex_);
   for (auto& [number, finishing] : finishing_) {
-    if (Clock::now() - finishing->renewed_at < options_.lease_time / 3) continue;
+    if (finishing->part > 0 || Clock::now() - finishing->renewed_at < options_.lease_time / 3) continue;
     finishing->renewed_at = Clock::now();
     link_.publish(finishing->ack, "+WPI");
   }
@@ -577,7 +596,7 @@ bool NatsAgent::drain(milliseconds patience) {
   const Deadline deadline = Deadline::after(patience);
   const MutexGuard guard(mutex_);
   while (!finishing_.empty() && !deadline.passed() && link_.state() != EngineState::Refused)
-    changed_.wait_for(mutex_, deadline.left(kLook));
+    stored_.wait_for(mutex_, deadline.left(kLook));
   return finishing_.empty();
 }
 

@@ -26,6 +26,15 @@ std::string text_of(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// A large payload is copied once.
+std::vector<std::byte> joined(std::span<const std::byte> head, std::span<const std::byte> rest) {
+  std::vector<std::byte> all;
+  all.reserve(head.size() + rest.size());
+  all.insert(all.end(), head.begin(), head.end());
+  all.insert(all.end(), rest.begin(), rest.end());
+  return all;
+}
+
 void encode_report(Encoder& encoder, const CrashReport& report) {
   encoder(report.name, static_cast<std::int32_t>(report.pid), report.signal, report.exit_code, report.exception_type,
           report.exception_text, report.stack, report.stderr_tail, report.peak_memory_bytes,
@@ -116,15 +125,12 @@ std::vector<std::byte> encode_task(const RemoteTask& task, TaskTicket ticket) {
   if (task.function() != kNoCode) ticket.function = code_definition(task.function());
   const EncoderLease lease;
   encode(*lease, ticket);
+  const auto head = (*lease).bytes();
   if (const SharedObjectPtr& parcel = task.payload().parcel()) {
     const auto [bytes, size] = parcel_bytes(*parcel);
-    (*lease).write(bytes, size);
-  } else {
-    const auto bytes = task.payload().bytes();
-    (*lease).write(bytes.data(), bytes.size());
+    return joined(head, {bytes, size});
   }
-  const auto all = (*lease).bytes();
-  return {all.begin(), all.end()};
+  return joined(head, task.payload().bytes());
 }
 
 TaskTicket decode_ticket(Decoder& payload) {
@@ -163,9 +169,7 @@ std::vector<std::byte> encode_outcome(const TaskOutcome& outcome) {
   Encoder encoder;
   encoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, outcome.report.has_value());
   if (outcome.report) encode_report(encoder, *outcome.report);
-  encoder.write(outcome.bytes.data(), outcome.bytes.size());
-  const auto bytes = encoder.bytes();
-  return {bytes.begin(), bytes.end()};
+  return joined(encoder.bytes(), outcome.bytes);
 }
 
 TaskOutcome decode_outcome(std::span<const std::byte> payload) {
@@ -173,15 +177,15 @@ TaskOutcome decode_outcome(std::span<const std::byte> payload) {
   TaskOutcome outcome;
   bool has_report = false;
   decoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, has_report);
-  if (outcome.kind > TaskOutcome::kBroken) throw WireError("a result of a kind that there is not");
+  if (outcome.kind > TaskOutcome::kNotBegun) throw WireError("a result of a kind that there is not");
   if (has_report) outcome.report = decode_report(decoder);
-  outcome.bytes.resize(decoder.remaining());
-  decoder.read(outcome.bytes.data(), outcome.bytes.size());
+  const std::span<const std::byte> rest = payload.last(decoder.remaining());
+  if (outcome.kind == TaskOutcome::kValue) {
+    outcome.value = rest;
+  } else {
+    outcome.bytes.assign(rest.begin(), rest.end());
+  }
   return outcome;
-}
-
-std::uint32_t outcome_kind(std::span<const std::byte> payload) {
-  return Decoder(payload).get<std::uint32_t>();
 }
 
 std::exception_ptr error_of(TaskOutcome outcome, const std::string& node, unsigned attempt) {

@@ -73,6 +73,7 @@ struct TaskOutcome {
     kCancelled,  ///< It was stopped, or not begun, because the client asked for it.
     kGivenBack,  ///< The agent leaves: it is to run elsewhere.
     kBroken,     ///< `bytes`: why the initializer of its executor failed.
+    kNotBegun,   ///< It waited behind others for too long: somebody else may be free.
   };
   std::uint32_t kind = kValue;
   std::int64_t took_ns = 0;      ///< On the node, from when the agent had it.
@@ -80,6 +81,8 @@ struct TaskOutcome {
   std::uint32_t deliveries = 0;  ///< How many agents had it before this one, if it was given back.
   std::vector<std::byte> bytes{};
   std::optional<CrashReport> report{};
+  /// Of one that was decoded, and is a value: its bytes, in the payload; the others are empty.
+  std::span<const std::byte> value{};
 };
 
 /// What the future of a task in the agent holds: its value, or why there is none.
@@ -91,8 +94,6 @@ TaskOutcome outcome_of_broken(const std::exception_ptr& error);
 std::vector<std::byte> encode_outcome(const TaskOutcome& outcome);
 /// Throws WireError.
 TaskOutcome decode_outcome(std::span<const std::byte> payload);
-/// Of what kind it is, without the rest. Throws WireError.
-std::uint32_t outcome_kind(std::span<const std::byte> payload);
 /// What a task fails with: `node` ran it, in the client's attempt `attempt`. For kError, kCrashed, kCancelled, kBroken.
 std::exception_ptr error_of(TaskOutcome outcome, const std::string& node, unsigned attempt);
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <limits>
 #include <stdexcept>
@@ -33,7 +34,13 @@ constexpr std::chrono::milliseconds kStartLook{100};
 constexpr unsigned kMostFailedStarts = 10;
 constexpr unsigned kMostKilledStarts = 100;
 
+std::atomic<bool> take_back_always{false};
+
 }  // namespace
+
+void take_back_behind_long_tasks() noexcept {
+  take_back_always.store(true, std::memory_order_relaxed);
+}
 
 void ProcessPlace::open(std::shared_ptr<ExecutorCore> core) {
   core_ = core.get();
@@ -278,7 +285,8 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
 ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
   const Clock::time_point now = Clock::now();
   Clock::duration wait = fill_failed_ ? Clock::duration(kFillAgain) : kLook;
-  const bool others_can = free_worker() != nullptr || workers_.size() < limit_;
+  const bool others_can = take_back_always.load(std::memory_order_relaxed) || free_worker() != nullptr ||
+                          workers_.size() < limit_;
   bool idle = true;
   for (const WorkerPtr& worker : workers_) {
     worker->kill_if_due();

@@ -52,17 +52,22 @@ class ClusterEnvironment final : public ::testing::Environment {
     // Others that run at the same time would take its files for left behind by them.
     ::setenv("TMPDIR", directory_.path().c_str(), 1);
     cluster().emplace(local_cluster(LocalClusterOptions{.agents = 1, .slots = cpu_count()}));
-    // Every worker of the agent is started by tasks that run at once.
+    // Every worker of the agent is started by tasks that run at once; on a busy machine they may not, and then again.
     ClusterExecutor executor(*cluster());
     const std::size_t workers = executor.worker_limit();
-    std::vector<Future<int>> futures;
-    for (std::size_t at = 0; at < workers; ++at) futures.push_back(executor.submit(pause_in_agent, 300));
-    pid_t agent = 0;
-    for (const Future<int>& future : futures) agent = future.get();
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    for (bool complete = false; !complete && std::chrono::steady_clock::now() < give_up;) {
+      std::vector<Future<int>> futures;
+      for (std::size_t at = 0; at < workers; ++at) futures.push_back(executor.submit(pause_in_agent, 300));
+      pid_t agent = 0;
+      for (const Future<int>& future : futures) agent = future.get();
+      const auto look_again = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      while (!complete && std::chrono::steady_clock::now() < look_again) {
+        complete = is_complete(agent, workers) && is_complete(::getpid(), 1);
+        if (!complete) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
     ::unsetenv("TMPDIR");
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!(is_complete(agent, workers) && is_complete(::getpid(), 1)) && std::chrono::steady_clock::now() < give_up)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   void TearDown() override { cluster().reset(); }
 

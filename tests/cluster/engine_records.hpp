@@ -29,8 +29,9 @@ using detail::TaskTarget;
 /// Far more than anything takes: a test that waits so long has failed.
 inline constexpr std::chrono::seconds kPatience{120};
 
-inline std::span<const std::byte> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+inline std::vector<std::byte> bytes_of(std::string_view text) {
+  const auto* const at = reinterpret_cast<const std::byte*>(text.data());
+  return {at, at + text.size()};
 }
 inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
