@@ -95,7 +95,7 @@ void measure(Table& table, const Options&) {
   table.compare({"ProcessExecutor, one call at a time, p50", "us"}, call,
                 {{"Python Pool.apply", python("pool_apply", Cores::Free, 2'000), 10}});
   table.compare({"ProcessExecutor, 1 MiB in and 1 MiB out", "GB/s", Better::Higher}, mebibytes,
-                {{"mpi4py.futures", mpi4py(400), 4},
+                {{"mpi4py.futures", mpi4py("mebibytes", 400), 4},
                  {"Python Pool.imap_unordered, chunk 1", python("pool_mebibytes", Cores::Free, 100), 4}});
 }
 

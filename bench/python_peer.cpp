@@ -72,7 +72,7 @@ std::function<double()> python(const std::string& name, Cores cores, long argume
       [request = name + ' ' + where + ' ' + std::to_string(argument)] { return Interpreter::instance().ask(request); };
 }
 
-std::function<double()> mpi4py(long calls) {
+std::function<double()> mpi4py(const std::string& what, long calls) {
   if (!std::filesystem::exists("/usr/lib/python3/dist-packages/mpi4py") || !std::filesystem::exists("/usr/bin/mpirun"))
     return {};
   // It does not run for root unless told twice, nor three programs on two cores, which it would each keep busy; and it
@@ -81,7 +81,7 @@ std::function<double()> mpi4py(long calls) {
       "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 /usr/bin/mpirun -n 3 --oversubscribe --bind-to none "
       "--mca plm isolated --mca mpi_yield_when_idle 1 /usr/bin/python3 -m mpi4py.futures " TANDEM_BENCH_DIR
       "/mpi_peer.py " +
-      std::to_string(calls);
+      what + ' ' + std::to_string(calls);
   return [command] {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> program(::popen(command.c_str(), "re"), ::pclose);
     double reached = 0;
