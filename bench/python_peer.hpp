@@ -12,8 +12,8 @@ namespace tandem::bench {
 /// Python. `name` may be "lock_alone", for example.
 std::function<double()> python(const std::string& name, Cores cores = Cores::Free, long argument = 0);
 
-/// The same of mpi4py.futures: what bench/mpi_peer.py has under that name, in an mpirun of its own for each sample; empty
-/// if it is not installed.
+/// The same of mpi4py.futures: what bench/mpi_peer.py has under that name, in an mpirun of its own for each sample;
+/// empty if it is not installed.
 std::function<double()> mpi4py(const std::string& what, long calls);
 
 }  // namespace tandem::bench
