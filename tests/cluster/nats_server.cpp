@@ -183,6 +183,8 @@ void NatsServer::set_mappings(std::map<std::string, std::string> mappings) {
 
 void NatsServer::pause() {
   ::kill(pid_, SIGSTOP);
+  // Its threads run on until one of them has taken the signal.
+  detail::retry_on_signal([&] { return ::waitpid(pid_, nullptr, WUNTRACED); });
 }
 
 void NatsServer::go_on() {
