@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <tuple>
 
 #include <tandem/detail/deadline.hpp>
 
@@ -28,6 +29,8 @@ constexpr std::int64_t kMaxRequests = 100'000;
 // has tasks run twice that are leased.
 constexpr milliseconds kAnswerWait{2000};
 constexpr unsigned kSilentTimes = 3;
+// Two counts that are asked for one after the other may differ, but hardly so often in a row.
+constexpr unsigned kIgnoringTimes = 4;
 constexpr const char* kAny = "_";
 // Of tasks, of results, and of the pieces of each.
 constexpr std::int64_t kStreams = 4;
@@ -293,16 +296,44 @@ std::optional<Census> NatsQueues::census(const std::string& client) {
   }
   census.generation =
       static_cast<std::uint64_t>(tasks->created) * 31 + static_cast<std::uint64_t>(results->created) * 7 + rollbacks_;
-  jsConsumerInfo* made = nullptr;
-  jsErrCode code{};
-  const natsStatus status = js_GetConsumerInfo(&made, link_.requests(), names_.tasks_stream().c_str(),
-                                               names_.any_consumer(tasks->created).c_str(), nullptr, &code);
-  const NatsOwner<jsConsumerInfo> info(made);
-  if (status == NATS_OK && made != nullptr) {
-    census.queued_in_pool = made->NumPending;
-    census.leased_in_pool = static_cast<std::uint64_t>(std::max<std::int64_t>(made->NumAckPending, 0));
+  const std::string any = names_.any_consumer(tasks->created);
+  if (const auto counts = counts_of(names_.tasks_stream(), any)) {
+    std::tie(census.queued_in_pool, census.leased_in_pool) = *counts;
+    std::uint64_t for_any = census.tasks;
+    for (const auto& [node, count] : census.tasks_of_nodes) for_any -= count;
+    watch(names_.tasks_stream(), any, for_any, counts->first + counts->second);
+  }
+  const std::string own = names_.client_consumer(results->created, client);
+  if (census.results > 0) {
+    if (const auto counts = counts_of(names_.results_stream(), own))
+      watch(names_.results_stream(), own, census.results, counts->first + counts->second);
+  } else {
+    ignoring_.erase(own);
   }
   return census;
+}
+
+std::optional<std::pair<std::uint64_t, std::uint64_t>> NatsQueues::counts_of(const std::string& stream,
+                                                                             const std::string& consumer) const {
+  jsConsumerInfo* made = nullptr;
+  const natsStatus status =
+      js_GetConsumerInfo(&made, link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr);
+  const NatsOwner<jsConsumerInfo> info(made);
+  if (status != NATS_OK || made == nullptr) return std::nullopt;
+  return std::pair(made->NumPending, static_cast<std::uint64_t>(std::max<std::int64_t>(made->NumAckPending, 0)));
+}
+
+// A server that was killed may come back with a consumer that is ahead of its stream: what is stored under the numbers
+// in between is never handed out, and hides in the census that it is lost. Made anew by who misses it, the consumer
+// hands out all that the stream has; what is leased now runs twice.
+void NatsQueues::watch(const std::string& stream, const std::string& consumer, std::uint64_t held,
+                       std::uint64_t known) {
+  unsigned& times = ignoring_[consumer];
+  times = held > known ? times + 1 : 0;
+  if (times < kIgnoringTimes) return;
+  times = 0;
+  log_line(LogLevel::Warning, "the consumer {} hands out {} of {} messages and is made anew", consumer, known, held);
+  static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr));
 }
 
 void NatsQueues::note_task_number(std::uint64_t sequence) noexcept {

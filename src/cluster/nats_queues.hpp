@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cluster/engine.hpp"
@@ -128,6 +129,11 @@ class NatsQueues {
                             std::chrono::milliseconds ack_wait) const TANDEM_REQUIRES(mutex_);
   bool answers(const std::string& stream, const std::string& consumer) const TANDEM_REQUIRES(mutex_);
   std::optional<Held> look(const std::string& stream, const std::string& subject) const;
+  // What a consumer has still to hand out, and has handed out; empty if the server does not say.
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> counts_of(const std::string& stream,
+                                                                   const std::string& consumer) const;
+  void watch(const std::string& stream, const std::string& consumer, std::uint64_t held, std::uint64_t known)
+      TANDEM_REQUIRES(mutex_);
 
   const NatsLink& link_;
   const EngineOptions& options_;
@@ -135,7 +141,8 @@ class NatsQueues {
   Mutex mutex_;  // One at a time makes queues, and looks.
   std::atomic<std::uint64_t> newest_task_{0};
   std::uint64_t rollbacks_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::map<std::string, Silence> silent_ TANDEM_GUARDED_BY(mutex_);  // By the consumer's name.
+  std::map<std::string, unsigned> ignoring_ TANDEM_GUARDED_BY(mutex_);  // Consumers, and in how many looks in a row.
+  std::map<std::string, Silence> silent_ TANDEM_GUARDED_BY(mutex_);     // By the consumer's name.
 };
 
 /// Calls `ensure` until it throws no EngineError any more, at most for about `patience`; then throws the last one.
