@@ -62,16 +62,21 @@ ClusterOptions Connection::options() const {
     options.tls = ClusterTls{absolute(ca_file), absolute(certificate_file), absolute(key_file)};
   options.allow_unprotected_server = allow_unprotected_server;
   if (lease_time) options.lease_time = *lease_time;
+  if (!from_environment) return options;
+  const auto look = [](const char* name) {
+    const char* const text = std::getenv(name);
+    return std::string(text != nullptr ? text : "");
+  };
   if (options.token.empty()) {
-    const char* const user = std::getenv("TANDEM_CLUSTER_USER");
-    const char* const password = std::getenv("TANDEM_CLUSTER_PASSWORD");
-    if (user != nullptr) options.user = user;
-    if (password != nullptr) options.password = password;
-    const char* const file = std::getenv("TANDEM_CLUSTER_TOKEN_FILE");
-    const char* const token = std::getenv("TANDEM_CLUSTER_TOKEN");
-    if (options.user.empty() && token != nullptr) options.token = token;
-    if (options.user.empty() && options.token.empty() && file != nullptr && *file != '\0')
-      options.token = read_token(file);
+    options.user = look("TANDEM_CLUSTER_USER");
+    options.password = look("TANDEM_CLUSTER_PASSWORD");
+    if (options.user.empty()) options.token = look("TANDEM_CLUSTER_TOKEN");
+    const std::string file = look("TANDEM_CLUSTER_TOKEN_FILE");
+    if (options.user.empty() && options.token.empty() && !file.empty()) options.token = read_token(file);
+  }
+  if (!options.tls) {
+    ClusterTls tls{look("TANDEM_CLUSTER_CA"), look("TANDEM_CLUSTER_CERTIFICATE"), look("TANDEM_CLUSTER_KEY")};
+    if (!tls.ca_file.empty() || !tls.certificate_file.empty()) options.tls = std::move(tls);
   }
   return options;
 }
@@ -96,14 +101,16 @@ Environment Connection::environment() const {
   for (const char* name :
        {"TANDEM_AGENT_NODE", "TANDEM_AGENT_SLOTS", "TANDEM_AGENT_DRAIN_MS", "TANDEM_AGENT", "TANDEM_CLUSTER_URL"})
     all[name] = std::nullopt;
-  if (!token_file.empty()) {
+  if (!from_environment || !token_file.empty()) {
     for (const char* name : {"TANDEM_CLUSTER_TOKEN", "TANDEM_CLUSTER_USER", "TANDEM_CLUSTER_PASSWORD"})
       all[name] = std::nullopt;
-    all["TANDEM_CLUSTER_TOKEN_FILE"] = absolute(token_file);
+    all["TANDEM_CLUSTER_TOKEN_FILE"] = variable(absolute(token_file));
   }
-  all["TANDEM_CLUSTER_CA"] = variable(absolute(ca_file));
-  all["TANDEM_CLUSTER_CERTIFICATE"] = variable(absolute(certificate_file));
-  all["TANDEM_CLUSTER_KEY"] = variable(absolute(key_file));
+  if (!from_environment || !ca_file.empty() || !certificate_file.empty()) {
+    all["TANDEM_CLUSTER_CA"] = variable(absolute(ca_file));
+    all["TANDEM_CLUSTER_CERTIFICATE"] = variable(absolute(certificate_file));
+    all["TANDEM_CLUSTER_KEY"] = variable(absolute(key_file));
+  }
   all["TANDEM_CLUSTER_ALLOW_UNPROTECTED"] = allow_unprotected_server ? std::optional<std::string>("1") : std::nullopt;
   all["TANDEM_CLUSTER_POOL"] = pool;
   all["TANDEM_CLUSTER_LEASE_MS"] =

@@ -21,6 +21,8 @@ struct Connection {
   std::string certificate_file{};
   std::string key_file{};
   bool allow_unprotected_server = false;
+  /// Whether the caller's environment says what this does not: TANDEM_CLUSTER_TOKEN, TANDEM_CLUSTER_CA and their like.
+  bool from_environment = true;
   /// Of the cluster, if it is not the usual one.
   std::optional<std::chrono::milliseconds> lease_time{};
 
@@ -29,8 +31,8 @@ struct Connection {
   ClusterOptions options() const;
   /// Throws BadInput for a url that is none, has a secret in it, or is of a server that is refused.
   void check() const;
-  /// The variables that an agent and a client have in common; what this does not name is taken away, but for a token, a
-  /// user or a password of the caller's environment if there is no file of a token. Files by absolute names.
+  /// The variables that an agent and a client have in common, files by absolute names; what this does not say of
+  /// credentials and certificates is left as it is, or taken away (see from_environment).
   Environment environment() const;
 };
 

@@ -59,16 +59,17 @@ std::string script(const AgentPlan& plan, bool listens, bool sets_variables) {
       plan.run_id);
   std::string words;
   for (const std::string& word : plan.program) words += quoted(word) + " ";
-  text += words + "3<&- &\nagent=$!\ntrap 'kill -TERM $agent 2>/dev/null' USR1 TERM INT HUP\n";
+  text += words + "3<&- &\nagent=$!\ntrap 'kill -TERM $agent' USR1 TERM INT HUP\n";
   text += fmt::format("echo \"{} $TANDEM_AGENT_NODE\"\n", started_mark(plan.run_id));
   if (listens)
     text +=
         "{ while read -r word <&3; do\n"
         "case $word in kill) kill -KILL $agent ;; *) kill -TERM $agent ;; esac\n"
         "done; kill -TERM $agent; } >/dev/null 2>&1 &\nlistener=$!\n";
+  // A signal ends the waiting before the agent has ended.
   text +=
       "exec 3<&-\n"
-      "while :; do wait $agent; code=$?; kill -0 $agent 2>/dev/null || break; done\n";
+      "while :; do wait $agent; code=$?; [ $code -gt 128 ] && [ -d /proc/$agent ] || break; done\n";
   if (listens) text += "kill $listener 2>/dev/null\n";
   // One agent that fails must not have mpirun end the others.
   text += listens ? "exit $code\n" : "[ $code = 0 ] || echo \"agent $TANDEM_AGENT_NODE ended with $code\"\nexit 0\n";

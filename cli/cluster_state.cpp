@@ -56,6 +56,8 @@ Connection ClusterRecord::connection() const {
   connection.key_file = key_file;
   connection.allow_unprotected_server = allow_unprotected_server;
   connection.lease_time = std::chrono::milliseconds(lease_ms);
+  // What the caller's environment says is of a server that was there before.
+  connection.from_environment = !own_server;
   return connection;
 }
 

@@ -329,6 +329,7 @@ void ClusterUp::order_server(KeeperOrder& order, LauncherKind launcher) {
     connection_.check();
     return;
   }
+  connection_.from_environment = false;
   if (!connection_.token_file.empty())
     throw BadInput("--token-file: only with --url: the token of a server that is started is made at random");
   const bool given = !connection_.certificate_file.empty();
@@ -407,6 +408,9 @@ void ClusterUp::make_secrets(KeeperOrder& order) const {
     return file;
   };
   const ClusterOptions options = connection_.options();
+  const auto pem_of = [](const std::string& file) {
+    return file.starts_with("-----BEGIN") ? file : read_text_file(file);
+  };
   std::string token = options.token;
   if (record.own_server) token = random_digits(8);
   if (!token.empty()) {
@@ -417,10 +421,10 @@ void ClusterUp::make_secrets(KeeperOrder& order) const {
   if (!options.password.empty()) variables["TANDEM_CLUSTER_PASSWORD"] = options.password;
   std::string ca, certificate, key;  // What agents and clients get.
   if (options.tls) {
-    if (!options.tls->ca_file.empty()) ca = read_text_file(options.tls->ca_file);
+    if (!options.tls->ca_file.empty()) ca = pem_of(options.tls->ca_file);
     if (!options.tls->certificate_file.empty()) {
-      certificate = read_text_file(options.tls->certificate_file);
-      key = read_text_file(options.tls->key_file);
+      certificate = pem_of(options.tls->certificate_file);
+      key = pem_of(options.tls->key_file);
     }
   }
   if (record.own_server && order.server.tls) {

@@ -223,6 +223,25 @@ TEST_F(ClusterToolTest, AgentWorksForARealServerAndLeavesAtSigterm) {
   EXPECT_EQ(agent.finish().code, 0);
 }
 
+TEST_F(ClusterToolTest, CredentialsOfTheEnvironmentAreForAServerThatIsThere) {
+  const std::string secret = random_secret();
+  NatsServer server({.token = secret});
+  server.start();
+  ::setenv("TANDEM_CLUSTER_TOKEN", secret.c_str(), 1);
+  EXPECT_EQ(run_tool({"cluster", "status", "--url", url_of(server)}).code, 0);
+  ASSERT_EQ(up({"--launcher", "local", "--url", url_of(server)}).code, 0);
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+  // A server that is started has its own.
+  ::setenv("TANDEM_CLUSTER_CA", "/no/such/file", 1);
+  const ToolRun started = up({"--launcher", "local", "--tls"});
+  ASSERT_EQ(started.code, 0) << started.err;
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+  ::unsetenv("TANDEM_CLUSTER_TOKEN");
+  ::unsetenv("TANDEM_CLUSTER_CA");
+}
+
 TEST_F(ClusterToolTest, AWrongTokenIsSaidInOneLine) {
   const std::string secret = random_secret();
   NatsServer server({.token = secret});
