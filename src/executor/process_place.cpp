@@ -285,8 +285,8 @@ void ProcessPlace::bury(PoolWorker& worker) noexcept {
 ProcessPlace::Clock::duration ProcessPlace::see_to_workers() {
   const Clock::time_point now = Clock::now();
   Clock::duration wait = fill_failed_ ? Clock::duration(kFillAgain) : kLook;
-  const bool others_can = take_back_always.load(std::memory_order_relaxed) || free_worker() != nullptr ||
-                          workers_.size() < limit_;
+  const bool others_can =
+      take_back_always.load(std::memory_order_relaxed) || free_worker() != nullptr || workers_.size() < limit_;
   bool idle = true;
   for (const WorkerPtr& worker : workers_) {
     worker->kill_if_due();
