@@ -150,9 +150,11 @@ void Inventory::add_descriptors() {
 
 void Inventory::add_names(const std::string& folder) {
   // Others work on this machine too: what Tandem makes has its name. Temporary files of tests themselves are called
-  // tandem_test_*, and their shared memory has the test's pid in its name.
+  // tandem_test_*, and their shared memory has the test's pid in its name. The folders of local clusters are those of
+  // any program that runs now: tests of these have a temporary folder of their own to look at.
   for (const std::string& name : entries(folder))
-    if (name.find("tandem") != std::string::npos && !name.starts_with("tandem_test_") && !is_of_another_test(name))
+    if (name.find("tandem") != std::string::npos && !name.starts_with("tandem_test_") &&
+        !name.starts_with("tandem-cluster-") && !is_of_another_test(name))
       add("file " + folder + "/" + name, "");
 }
 
