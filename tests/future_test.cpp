@@ -24,12 +24,14 @@ class FutureTest : public ExecutorPlaceTest<Place> {};
 TYPED_TEST_SUITE(FutureTest, ExecutorPlaces, ExecutorPlaceNames);
 
 /// A worker that is held, a task behind it that is not begun, and one that failed.
-template <class Executor>
+template <class Place>
 struct Three {
+  using Executor = typename Place::Executor;
+  using Gate = typename Place::Gate;
   explicit Three(ExecutorOptions options) : executor(std::move(options)) {
     failed = executor.submit(tasks::throw_out_of_range, std::string("too far"));
     failed.wait();
-    running = executor.submit(tasks::hold, begun, go, 7);
+    running = executor.submit(tasks::hold_at<Gate>, begun, go, 7);
     begun.wait();
     pending = executor.submit(tasks::twice, 21);
   }
@@ -37,13 +39,13 @@ struct Three {
   Three(const Three&) = delete;
   Three& operator=(const Three&) = delete;
 
-  Event begun, go;
+  Gate begun, go;
   Executor executor;
   Future<int> failed, running, pending;
 };
 
 TYPED_TEST(FutureTest, StatusFollowsTheTask) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   EXPECT_EQ(three.pending.status(), FutureStatus::Pending);
   EXPECT_FALSE(three.pending.running());
   EXPECT_FALSE(three.pending.done());
@@ -61,7 +63,7 @@ TYPED_TEST(FutureTest, StatusFollowsTheTask) {
 
 // EXE-50, EXE-51
 TYPED_TEST(FutureTest, CancelTakesOnlyWhatNobodyHasBegun) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   EXPECT_FALSE(three.failed.cancel());
   EXPECT_FALSE(three.running.cancel());
   EXPECT_FALSE(three.pending.cancelled());
@@ -80,7 +82,7 @@ TYPED_TEST(FutureTest, CancelTakesOnlyWhatNobodyHasBegun) {
 
 // EXE-55: the other thread waits before the result is there.
 TYPED_TEST(FutureTest, ResultWakesWhoWaits) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   int got = 0;
   std::thread other([&] { got = three.running.get(); });
   three.go.set();
@@ -90,7 +92,7 @@ TYPED_TEST(FutureTest, ResultWakesWhoWaits) {
 
 // EXE-56
 TYPED_TEST(FutureTest, CancellationWakesWhoWaits) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   bool cancelled = false;
   std::thread other([&] {
     try {
@@ -106,7 +108,7 @@ TYPED_TEST(FutureTest, CancellationWakesWhoWaits) {
 
 // EXE-57, EXE-58, POL-11
 TYPED_TEST(FutureTest, TimedWaitAndException) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   EXPECT_FALSE(three.running.wait_for(std::chrono::milliseconds(1)));
   EXPECT_FALSE(three.pending.wait_for(std::chrono::seconds(0)));
   EXPECT_TRUE(three.failed.wait_for(std::chrono::seconds(0)));
@@ -123,7 +125,7 @@ TYPED_TEST(FutureTest, TimedWaitAndException) {
 
 // EXE-49
 TYPED_TEST(FutureTest, TextShowsTheStateAndWhatCameOfIt) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   EXPECT_EQ(three.pending.to_string(), "<Future(pending)>");
   EXPECT_EQ(three.running.to_string(), "<Future(running)>");
   EXPECT_EQ(three.failed.to_string(), "<Future(failed std::out_of_range: too far)>");
@@ -145,7 +147,7 @@ TYPED_TEST(FutureTest, EmptyOneIsAnError) {
 
 // EXE-41, EXE-43, TMO-02: the callback sees what came of it. POL-06: and has run before who waits goes on.
 TYPED_TEST(FutureTest, CallbackSeesTheOutcomeBeforeWaitersGoOn) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   // The order is made by the task, maybe in another process, which the thread sanitizer does not see: hence the mutex.
   std::mutex mutex;
   std::vector<std::string> outcomes;
@@ -168,7 +170,7 @@ TYPED_TEST(FutureTest, CallbackSeesTheOutcomeBeforeWaitersGoOn) {
 
 // EXE-45, EXE-46, EXE-47
 TYPED_TEST(FutureTest, CallbackAddedLateRunsAtOnce) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   std::vector<FutureStatus> seen;
   const auto note = [&](const Future<int>& future) { seen.push_back(future.status()); };
   three.failed.add_done_callback(note);
@@ -183,7 +185,7 @@ TYPED_TEST(FutureTest, CallbackAddedLateRunsAtOnce) {
 // EXE-44, TMO-10
 TYPED_TEST(FutureTest, CallbackThatThrowsIsReportedAndTheOthersRun) {
   CaughtReports reports;
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   std::vector<int> ran;
   three.running.add_done_callback([&](const Future<int>&) { ran.push_back(1); });
   three.running.add_done_callback([](const Future<int>&) { throw tasks::TaskError("in a callback"); });
@@ -196,7 +198,7 @@ TYPED_TEST(FutureTest, CallbackThatThrowsIsReportedAndTheOthersRun) {
 }
 
 TYPED_TEST(FutureTest, ThenIsCalledWithTheResult) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   const Future<std::string> text = three.running.then([](int value) { return value * 1.5; }).then([](double value) {
     return std::to_string(value);
   });
@@ -207,7 +209,7 @@ TYPED_TEST(FutureTest, ThenIsCalledWithTheResult) {
 }
 
 TYPED_TEST(FutureTest, ThenFailsAsItsSourceDoes) {
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   bool called = false;
   const auto note = [&](int) { called = true; };
   EXPECT_THROW(three.failed.then(note).get(), std::out_of_range);
@@ -251,7 +253,7 @@ Detached add_up(Executor& executor, Future<int> first, Queue<std::string> result
 
 TYPED_TEST(FutureTest, CoroutineAwaitsResultsAndErrors) {
   Queue<std::string> results;
-  Three<typename TestFixture::Executor> three(this->options(1));
+  Three<TypeParam> three(this->options(1));
   add_up(three.executor, three.running, results);
   EXPECT_TRUE(results.empty());
   three.go.set();

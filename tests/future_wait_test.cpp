@@ -23,7 +23,7 @@ class FutureWaitTest : public ExecutorPlaceTest<Place> {
   /// Tasks that end when they are let go, one after the other.
   Future<int> held(typename Place::Executor& executor, int value) {
     events_.emplace_back();
-    return executor.submit(tasks::hold, Event(), events_.back(), value);
+    return executor.submit(tasks::hold_at<typename Place::Gate>, typename Place::Gate(), events_.back(), value);
   }
   void let_go(std::size_t task) { events_[task].set(); }
   void TearDown() override {
@@ -31,7 +31,7 @@ class FutureWaitTest : public ExecutorPlaceTest<Place> {
     ExecutorPlaceTest<Place>::TearDown();
   }
 
-  std::deque<Event> events_;
+  std::deque<typename Place::Gate> events_;
 };
 TYPED_TEST_SUITE(FutureWaitTest, ExecutorPlaces, ExecutorPlaceNames);
 
@@ -72,9 +72,11 @@ TYPED_TEST(FutureWaitTest, AnyReturnsAtOnceIfOneIsDone) {
 TYPED_TEST(FutureWaitTest, FirstExceptionReturnsAtAFailureOrAtTheEnd) {
   auto executor = this->make(3);
   const Future<int> good = executor.submit(tasks::twice, 1), held = this->held(executor, 1);
-  Event begun, go;
+  typename TypeParam::Gate begun, go;
   const Future<int> fails =
-      executor.submit(tasks::hold, begun, go, 3).then([](int) -> int { throw tasks::TaskError("x"); });
+      executor.submit(tasks::hold_at<typename TypeParam::Gate>, begun, go, 3).then([](int) -> int {
+        throw tasks::TaskError("x");
+      });
   good.wait();
   EXPECT_THAT(tandem::wait_for(std::vector{good, held}, std::chrono::milliseconds(1), Until::FirstException).not_done,
               ElementsAre(held));
@@ -183,9 +185,10 @@ TYPED_TEST(FutureWaitTest, AsCompletedKeepsNoReferenceToWhatItGave) {
 TYPED_TEST(FutureWaitTest, ManyThatGetDoneTogether) {
   auto executor = this->make(4);
   for (int round = 0; round < 20; ++round) {
-    Event go;
+    using Gate = typename TypeParam::Gate;
+    Gate go;
     std::vector<Future<int>> futures;
-    for (int task = 0; task < 100; ++task) futures.push_back(executor.submit(tasks::hold, Event(), go, task));
+    for (int task = 0; task < 100; ++task) futures.push_back(executor.submit(tasks::hold_at<Gate>, Gate(), go, task));
     go.set();
     EXPECT_EQ(tandem::wait(futures, Until::FirstException).done.size(), 100u);
     int count = 0;

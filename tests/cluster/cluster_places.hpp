@@ -5,6 +5,8 @@
 /// starts is not left behind by the test.
 #pragma once
 
+#include <memory>
+#include <string>
 #include <utility>
 
 #include <tandem/cluster.hpp>
@@ -28,9 +30,42 @@ class CommonClusterExecutor : public ClusterExecutor {
                         std::forward<Args>(arguments)...) {}
 };
 
+/// As an Event, between a test and its tasks in a cluster on this machine: a named pipe, which opens for reading once
+/// somebody has it open for writing. Who has set it must live until the other side has waited. Handle.
+class PipeGate {
+ public:
+  PipeGate();
+  void set();
+  void wait() const;
+
+  // For the wire.
+  template <class Archive>
+  void save(Archive& archive) const {
+    archive(pipe_->path);
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    pipe_ = std::make_shared<Pipe>();
+    archive(pipe_->path);
+  }
+
+ private:
+  struct Pipe {
+    Pipe() = default;
+    ~Pipe();
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    std::string path{};
+    bool is_own = false;
+    int writer = -1;
+  };
+  std::shared_ptr<Pipe> pipe_;
+};
+
 struct InCluster {
   static constexpr const char* kName = "Cluster";
   using Executor = CommonClusterExecutor;
+  using Gate = PipeGate;
   static ExecutorOptions options() { return {}; }
 };
 

@@ -40,12 +40,15 @@ inline bool kill_worker(const WorkerInfo& worker) {
 struct InThreads {
   static constexpr const char* kName = "Threads";
   using Executor = ThreadExecutor;
+  /// What a test and its tasks wait for: set() by one, wait() by the other.
+  using Gate = Event;
   static ExecutorOptions options() { return {}; }
 };
 
 struct InProcesses {
   static constexpr const char* kName = "Processes";
   using Executor = ProcessExecutor;
+  using Gate = Event;
   static ExecutorOptions options() { return {}; }
 };
 
@@ -96,6 +99,13 @@ inline std::string worker_name() {
 }
 /// Says that it has begun, and returns `value` once it may.
 inline int hold(Event begun, Event go, int value) {
+  begun.set();
+  go.wait();
+  return value;
+}
+/// The same for gates of any place.
+template <class Gate>
+int hold_at(Gate begun, Gate go, int value) {
   begun.set();
   go.wait();
   return value;
