@@ -152,11 +152,16 @@ void ClusterPlace::closed() noexcept {
   wake();
 }
 
-std::size_t ClusterPlace::slots() const {
+std::size_t ClusterPlace::slots_of_nodes() const {
   std::size_t all = 0;
   const Clock::time_point now = Clock::now();
   for (const auto& [name, node] : nodes_)
     if (!node.leaving && now - node.heard_at < kSilent) all += node.slots;
+  return all;
+}
+
+std::size_t ClusterPlace::slots() const {
+  const std::size_t all = slots_of_nodes();
   // One in any case: nothing depends on announcements.
   return std::max<std::size_t>(1, options_.workers ? std::min(all, *options_.workers) : all);
 }
@@ -164,6 +169,8 @@ std::size_t ClusterPlace::slots() const {
 std::size_t ClusterPlace::window() const {
   const std::size_t slots = this->slots();
   if (task_nanoseconds_ == 0 || task_nanoseconds_ > kShortNanoseconds) return slots;
+  // Where there is room for more than may run at once, or it is not known for how many, all that is out may run.
+  if (slots_of_nodes() != slots) return slots;
   const auto ahead = static_cast<std::size_t>(kNanosecondsAhead / std::max(task_nanoseconds_, 1.0));
   return slots * (1 + std::clamp<std::size_t>(ahead, 1, kMostAhead));
 }

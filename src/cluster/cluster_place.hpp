@@ -160,6 +160,8 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   static void cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept;
   /// Says so if tasks wait and nobody is there for them.
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
+  std::size_t slots_of_nodes() const TANDEM_REQUIRES(mutex_);
+  /// How many tasks may run at once.
   std::size_t slots() const TANDEM_REQUIRES(mutex_);
   std::size_t window() const TANDEM_REQUIRES(mutex_);
   std::size_t most_in_batch() const TANDEM_REQUIRES(mutex_);
