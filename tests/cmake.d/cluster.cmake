@@ -47,6 +47,7 @@ endif()
 
 # The executor over it, and programs that its tests start.
 file(GLOB cluster_executor_sources CONFIGURE_DEPENDS cluster/cluster_*_test.cpp)
+list(FILTER cluster_executor_sources EXCLUDE REGEX "cluster_tool_test")
 add_executable(tandem_cluster_executor_tests ${cluster_executor_sources})
 target_link_libraries(tandem_cluster_executor_tests PRIVATE tandem::cluster tandem_test_support PkgConfig::nats)
 set_target_properties(tandem_cluster_executor_tests PROPERTIES ENABLE_EXPORTS ON)
@@ -60,7 +61,7 @@ target_compile_definitions(tandem_cluster_executor_tests PRIVATE
 discover_tests(tandem_cluster_executor_tests)
 
 # The suites of all executors, in a cluster: but for tests whose tasks share objects with the test, which a cluster refuses,
-# and those that are about initializers and the names of workers, which it has not.
+# and those that are about the names of workers, which it has not.
 set(suites broadcast_test shared_file_test executor_test executor_map_test executor_shutdown_test future_test
   journal_place_test worker_usage_test)
 list(TRANSFORM suites APPEND .cpp OUTPUT_VARIABLE suite_sources)
