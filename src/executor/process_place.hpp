@@ -105,8 +105,8 @@ class ProcessPlace final : public Place {
   bool fill_failed_ = false;
 };
 
-/// From now on what waits in a worker behind a task of 5 ms or more goes back into its executor's queue even if no other
-/// worker could begin it: in all pools of this process. So an agent can send it elsewhere.
+/// From now on what waits in a worker behind a task of 5 ms or more goes back into its executor's queue even if no
+/// other worker could begin it: in all pools of this process. So an agent can send it elsewhere.
 void take_back_behind_long_tasks() noexcept;
 
 }  // namespace tandem::detail
