@@ -190,7 +190,9 @@ TYPED_TEST(FutureWaitTest, ManyThatGetDoneTogether) {
     std::vector<Future<int>> futures;
     for (int task = 0; task < 100; ++task) futures.push_back(executor.submit(tasks::hold_at<Gate>, Gate(), go, task));
     go.set();
-    EXPECT_EQ(tandem::wait(futures, Until::FirstException).done.size(), 100u);
+    const auto waited = tandem::wait(futures, Until::FirstException);
+    EXPECT_EQ(waited.done.size(), 100u);
+    for (const Future<int>& future : waited.done) EXPECT_NO_THROW(future.get());
     int count = 0;
     for (const Future<int>& future : as_completed(futures)) count += future.done() ? 1 : 0;
     EXPECT_EQ(count, 100);

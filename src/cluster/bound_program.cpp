@@ -77,7 +77,9 @@ BoundProgram::~BoundProgram() {
 
 bool BoundProgram::reap() noexcept {
   if (pid_ <= 0) return true;
-  if (retry_on_signal([&] { return ::waitpid(pid_, nullptr, WNOHANG); }) == 0) return false;
+  int status = 0;
+  if (retry_on_signal([&] { return ::waitpid(pid_, &status, WNOHANG); }) == 0) return false;
+  end_ = WIFSIGNALED(status) ? ExitStatus::killed(WTERMSIG(status)) : ExitStatus::exited(WEXITSTATUS(status));
   pid_ = -1;
   pidfd_.reset();
   return true;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <tandem/crash_report.hpp>
+
 #include "core/system.hpp"
 
 namespace tandem::detail {
@@ -28,13 +30,16 @@ class BoundProgram {
   pid_t pid() const noexcept { return pid_; }
   /// Readable once it has ended.
   int pidfd() const noexcept { return pidfd_.get(); }
-  /// Whether it has ended; then nothing is left of it.
+  /// Whether it has ended; then nothing is left of it but how it did.
   bool reap() noexcept;
+  /// Of one that was reaped.
+  ExitStatus end() const noexcept { return end_; }
   void kill() noexcept;
 
  private:
   pid_t pid_ = -1;
   Fd pidfd_;
+  ExitStatus end_ = ExitStatus::exited(0);
 };
 
 /// The command line of this process.

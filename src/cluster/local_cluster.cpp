@@ -73,12 +73,14 @@ class Keeper {
       for (std::size_t at = 0; at < agents_.size(); ++at) {
         Agent& agent = agents_[at];
         if (agent.program.reap() && Clock::now() - agent.started >= kStartAgain) {
-          log_line(LogLevel::Warning, "agent local-{} of the local cluster has died and is started again", at);
+          log_line(LogLevel::Warning, "agent local-{} of the local cluster has ended ({}) and is started again", at,
+                   agent.program.end().to_string());
           start_agent(at);
         }
       }
       if (server_.program().reap()) {
-        log_line(LogLevel::Warning, "the server of the local cluster has died and is started again");
+        log_line(LogLevel::Warning, "the server of the local cluster has ended ({}) and is started again",
+                 server_.program().end().to_string());
         short_lives_ = Clock::now() - server_started_ < kShortLife ? short_lives_ + 1 : 0;
         if (short_lives_ > kMostShortLives) throw ClusterError("its server dies again and again");
         server_.start(stop_.fd(), life_);

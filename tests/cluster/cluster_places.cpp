@@ -6,18 +6,15 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <optional>
-#include <sstream>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include <tandem/cpu.hpp>
 #include <tandem/process.hpp>
 
 #include "core/system.hpp"
+#include "support/common_service.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace tandem::testing {
@@ -33,28 +30,6 @@ std::string& gates() {
   return made;
 }
 
-/// Says which agent it ran in.
-int pause_in_agent(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-  return parent_process().value().pid;
-}
-
-std::vector<pid_t> children_of(pid_t pid) {
-  std::vector<pid_t> children;
-  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
-  std::istringstream text(detail::read_small_file(task));
-  for (pid_t child = 0; text >> child;) children.push_back(child);
-  return children;
-}
-
-/// Whether all are there that were started by its fork server, and the one that this keeps ready and makes when it has
-/// nothing else to do.
-bool is_complete(pid_t process, std::size_t started) {
-  std::size_t all = 0;
-  for (const pid_t child : children_of(process)) all += children_of(child).size();
-  return all > started;
-}
-
 class ClusterEnvironment final : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -62,21 +37,11 @@ class ClusterEnvironment final : public ::testing::Environment {
     ::setenv("TMPDIR", directory_.path().c_str(), 1);
     gates() = directory_.path().string();
     cluster().emplace(local_cluster(LocalClusterOptions{.agents = 1, .slots = cpu_count()}));
-    // Every worker of the agent is started by tasks that run at once; on a busy machine they may not, and then again.
-    ClusterExecutor executor(*cluster());
-    const std::size_t workers = executor.worker_limit();
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    for (bool complete = false; !complete && std::chrono::steady_clock::now() < give_up;) {
-      std::vector<Future<int>> futures;
-      for (std::size_t at = 0; at < workers; ++at) futures.push_back(executor.submit(pause_in_agent, 300));
-      pid_t agent = 0;
-      for (const Future<int>& future : futures) agent = future.get();
-      const auto look_again = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-      while (!complete && std::chrono::steady_clock::now() < look_again) {
-        complete = is_complete(agent, workers) && is_complete(::getpid(), 1);
-        if (!complete) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-    }
+    // Its processes come and go as its agent needs them.
+    for (const ProcessInfo& child : active_children())
+      if (child.name == "tandem-local-cluster") leave_out_service(child.pid);
+    // What this process keeps from its first executor on.
+    ClusterExecutor(*cluster()).submit(tasks::nothing).get();
     ::unsetenv("TMPDIR");
   }
   void TearDown() override { cluster().reset(); }
@@ -91,6 +56,8 @@ class ClusterEnvironment final : public ::testing::Environment {
 }  // namespace
 
 PipeGate::PipeGate() : pipe_(std::make_shared<Pipe>()) {
+  // One that is about to be decoded, in a worker, gets its path then.
+  if (gates().empty()) return;
   static std::atomic<int> made{0};
   pipe_->path = gates() + "/gate-" + std::to_string(++made);
   pipe_->is_own = true;

@@ -62,7 +62,7 @@ discover_tests(tandem_cluster_executor_tests)
 
 # The suites of all executors, in a cluster: but for tests whose tasks share objects with the test, which a cluster refuses,
 # and those that are about the names of workers, which it has not.
-set(suites broadcast_test shared_file_test executor_test executor_map_test executor_shutdown_test future_test
+set(suites broadcast_test shared_file_test executor_test executor_map_test executor_shutdown_test future_test future_wait_test
   journal_place_test worker_usage_test)
 list(TRANSFORM suites APPEND .cpp OUTPUT_VARIABLE suite_sources)
 add_executable(tandem_cluster_place_tests ${suite_sources} cluster/cluster_places.cpp)

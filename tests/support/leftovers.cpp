@@ -13,6 +13,8 @@
 
 #include <tandem/arena.hpp>
 
+#include "support/common_service.hpp"
+
 namespace tandem::testing {
 namespace {
 
@@ -66,6 +68,11 @@ std::vector<ProcessLine> all_processes() {
   return processes;
 }
 
+std::set<pid_t>& left_out() {
+  static std::set<pid_t> services;
+  return services;
+}
+
 // See unique_name() of support/shared_memory_fixture.hpp.
 bool is_of_another_test(const std::string& name) {
   constexpr std::string_view kBegin = "tandem.memory.test-";
@@ -82,6 +89,10 @@ bool has_grandchild() {
   return std::any_of(processes.begin(), processes.end(), [&](const ProcessLine& process) {
     return process.state != 'Z' && children.contains(process.parent);
   });
+}
+
+void leave_out_service(pid_t child) {
+  left_out().insert(child);
 }
 
 Inventory Inventory::take() {
@@ -122,7 +133,8 @@ void Inventory::add_descendants() {
   for (bool grown = true; grown;) {
     grown = false;
     for (const ProcessLine& process : processes) {
-      if (!family.contains(process.parent) || !family.insert(process.pid).second) continue;
+      if (!family.contains(process.parent) || left_out().contains(process.pid) || !family.insert(process.pid).second)
+        continue;
       grown = true;
       add("child process " + process.name, "pid " + std::to_string(process.pid) + " state " + process.state);
     }
