@@ -329,12 +329,13 @@ bool ClusterPlace::fits_a_batch(const Flight& flight) const {
   return is_small(*flight.task);
 }
 
+bool ClusterPlace::is_to_submit(std::uint64_t number) const {
+  const auto found = flights_.find(number);
+  return found != flights_.end() && found->second.step == Flight::Step::ToSubmit;
+}
+
 // Those that go next, in one message, which gets this id.
 std::vector<std::uint64_t> ClusterPlace::next_numbers(ClusterTaskId& id) {
-  const auto waits = [&](std::uint64_t number) {
-    const auto found = flights_.find(number);
-    return found != flights_.end() && found->second.step == Flight::Step::ToSubmit;
-  };
   std::vector<std::uint64_t> numbers;
   std::size_t most = 1;
   std::size_t bytes = 0;
@@ -345,12 +346,13 @@ std::vector<std::uint64_t> ClusterPlace::next_numbers(ClusterTaskId& id) {
       if (!numbers.empty()) break;
       to_submit_.pop_front();
       numbers = numbers_of(carrier);
-      std::erase_if(numbers, [&](std::uint64_t number) { return !waits(number); });
+      std::erase_if(numbers,
+                    [this](std::uint64_t number) TANDEM_NO_THREAD_SAFETY_ANALYSIS { return !is_to_submit(number); });
       id.number = carrier;
       if (!numbers.empty()) return numbers;
       continue;
     }
-    if (!waits(carrier)) {
+    if (!is_to_submit(carrier)) {
       to_submit_.pop_front();
       continue;
     }

@@ -134,6 +134,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   /// The next message for the engine; empty if nothing waits. What cannot be encoded fails.
   std::optional<Parcel> next_parcel() TANDEM_EXCLUDES(mutex_);
   std::vector<std::uint64_t> next_numbers(ClusterTaskId& id) TANDEM_REQUIRES(mutex_);
+  bool is_to_submit(std::uint64_t number) const TANDEM_REQUIRES(mutex_);
   bool fits_a_batch(const Flight& flight) const TANDEM_REQUIRES(mutex_);
   /// Whether a task that comes now may be handed to the engine by who submits it.
   bool may_submit_here() const TANDEM_REQUIRES(mutex_);
