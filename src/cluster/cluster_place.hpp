@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,9 @@
 #include "executor/place.hpp"
 
 namespace tandem::detail {
+
+/// For tests: how long each call is taken to take, whatever it took. 0: as measured.
+extern std::atomic<std::int64_t> assumed_call_nanoseconds;
 
 /// The client's side of a cluster. Keeps each task until its result is there, whatever the engine forgets.
 ///
