@@ -18,6 +18,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -466,7 +467,8 @@ TEST_F(ClusterToolTest, DownNowGivesBackWhatRuns) {
 TEST_F(ClusterToolTest, AnAgentThatDiesIsStartedAgain) {
   ASSERT_EQ(up({"--launcher", "local"}).code, 0);
   pid_t agent = -1;
-  for (const pid_t pid : marked_processes("TANDEM_AGENT=nats")) agent = agent < 0 ? pid : std::min(agent, pid);
+  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark()))  // Other tests have agents too.
+    if (read_file(fmt::format("/proc/{}/environ", pid)).find("TANDEM_AGENT=nats") != std::string::npos) agent = pid;
   ASSERT_GT(agent, 0);
   ASSERT_EQ(::kill(agent, SIGKILL), 0);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
@@ -574,11 +576,14 @@ TEST_F(ClusterToolTest, ThreeHostsByRealSsh) {
   ASSERT_EQ(started.code, 0) << started.err;
   EXPECT_THAT(started.out, HasSubstr("3 agents"));
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  std::smatch url;
+  const std::string status = run_tool({"cluster", "status"}).out;
+  ASSERT_TRUE(std::regex_search(status, url, std::regex("tls://[0-9.:]+"))) << status;
   const ToolRun missing =
       up({"--name", "other", "--hosts", "h1", "--ssh", hosts.command(), "--bind", "127.0.0.1"}, {"./missing"});
   EXPECT_THAT(missing.err, HasSubstr("h1: ./missing: no such program in "));
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
-  EXPECT_EQ(marked_processes("TANDEM_AGENT=tls"), std::vector<pid_t>()) << "agents are left";
+  EXPECT_EQ(wait_for_none("TANDEM_AGENT=" + url.str() + '\0'), "");
 }
 
 // --- tandem compare
