@@ -50,7 +50,9 @@ bool is_want_of_room(jsErrCode code) {
 [[noreturn]] void fail(const std::string& what, natsStatus status, jsErrCode code) {
   if (code == JSNotEnabledErr || code == JSNotEnabledForAccountErr || status == NATS_NO_RESPONDERS)
     throw EngineError(what + ": the server offers no JetStream (now)");
-  throw EngineError(fmt::format("{}: {} (JetStream {})", what, natsStatus_GetText(status), static_cast<int>(code)));
+  const char* const text = code != 0 ? nats_GetLastError(nullptr) : nullptr;  // In the server's words.
+  throw EngineError(fmt::format("{}: {} (JetStream {})", what, text != nullptr ? text : natsStatus_GetText(status),
+                                static_cast<int>(code)));
 }
 
 }  // namespace
@@ -200,7 +202,13 @@ std::int64_t NatsQueues::add_consumer(const std::string& stream, const std::stri
   config.InactiveThreshold = in_ns(options_.max_age);
   jsErrCode code{};
   jsConsumerInfo* made = nullptr;
-  const natsStatus status = js_AddConsumer(&made, link_.requests(), stream.c_str(), &config, nullptr, &code);
+  natsStatus status = js_AddConsumer(&made, link_.requests(), stream.c_str(), &config, nullptr, &code);
+  if (code == JSConsumerCreateErr) {
+    // The server removes the folder of a deleted stream a moment later, and with it that of a consumer which the next
+    // stream of the name has already. That one cannot be changed any more; without it another one can be made.
+    static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), name.c_str(), nullptr, nullptr));
+    status = js_AddConsumer(&made, link_.requests(), stream.c_str(), &config, nullptr, &code);
+  }
   const NatsOwner<jsConsumerInfo> info(made);
   if (status != NATS_OK || made == nullptr) fail("cannot make the consumer " + name, status, code);
   return made->Created;

@@ -128,6 +128,8 @@ class ClusterToolTest : public LeakCheckedTest {
   const std::string mark_ = random_secret();
   const std::string path_ = std::getenv("PATH");
 };
+/// With the libraries of TLS, which the thread sanitizer does not follow.
+class ClusterToolTlsTest : public ClusterToolTest {};
 
 std::string url_of(const NatsServer& server) {
   return fmt::format("nats://{}:{}", server.host(), server.port());
@@ -224,7 +226,7 @@ TEST_F(ClusterToolTest, AgentWorksForARealServerAndLeavesAtSigterm) {
   EXPECT_EQ(agent.finish().code, 0);
 }
 
-TEST_F(ClusterToolTest, CredentialsOfTheEnvironmentAreForAServerThatIsThere) {
+TEST_F(ClusterToolTlsTest, CredentialsOfTheEnvironmentAreForAServerThatIsThere) {
   const std::string secret = random_secret();
   NatsServer server({.token = secret});
   server.start();
@@ -336,7 +338,7 @@ TEST_F(ClusterToolTest, UpStartsAServerAndAgentsAndDownEndsThem) {
   expect_refusal({"cluster", "down"}, "not up");
 }
 
-TEST_F(ClusterToolTest, AgentsAreStartedBySshWithoutSecretsOnItsCommandLine) {
+TEST_F(ClusterToolTlsTest, AgentsAreStartedBySshWithoutSecretsOnItsCommandLine) {
   fake_ssh();
   const ToolRun started = up({"--hosts", "a,b,user@c", "--bind", "127.0.0.1", "--mutual-tls"});
   ASSERT_EQ(started.code, 0) << started.err;
@@ -569,7 +571,7 @@ class SshHosts {
   std::vector<pid_t> pids_;
 };
 
-TEST_F(ClusterToolTest, ThreeHostsByRealSsh) {
+TEST_F(ClusterToolTlsTest, ThreeHostsByRealSsh) {
   ASSERT_EQ(::access("/usr/sbin/sshd", X_OK), 0) << "there is no sshd: install what packages.txt names";
   const SshHosts hosts(file(""), mark(), 3);
   const ToolRun started = up({"--hosts", "h1,h2,h3", "--ssh", hosts.command(), "--bind", "127.0.0.1", "--tls"});

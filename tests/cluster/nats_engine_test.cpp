@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <optional>
@@ -157,7 +158,9 @@ TEST_F(NatsEngineTest, LateAcknowledgementForAnOlderStreamReachesNobody) {
   const auto agent = this->agent();
   submit_stored(*client, record_, 1, "task");
   const TaskLease old = lease_one(*agent);
-  EXPECT_EQ(js_DeleteStream(link_->requests(), "tandem_tasks_default", nullptr, nullptr), NATS_OK);
+  server_->kill();
+  std::filesystem::remove_all(server_->store());
+  server_->start();
   ensure_in_the_end(*client);
   ensure_in_the_end(*agent);
   submit_stored(*client, record_, 2, "another task of the same number");

@@ -84,7 +84,10 @@ if(TANDEM_CLI)
   target_compile_definitions(tandem_cluster_tool_tests PRIVATE
     TANDEM_TOOL_PROGRAM="$<TARGET_FILE:tandem_cluster_tool_program>"
     TANDEM_NO_CLUSTER="$<TARGET_FILE:tandem_cluster_no_cluster>")
-  discover_tests(tandem_cluster_tool_tests)
+  gtest_discover_tests(tandem_cluster_tool_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
+    TEST_FILTER "-ClusterToolTlsTest.*" TEST_LIST tool_tests PROPERTIES TIMEOUT ${test_seconds})
+  gtest_discover_tests(tandem_cluster_tool_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
+    TEST_FILTER "ClusterToolTlsTest.*" TEST_LIST tool_tls_tests PROPERTIES TIMEOUT ${test_seconds} LABELS not-tsan)
   find_program(TANDEM_NATS_SERVER nats-server PATHS /usr/sbin /usr/local/sbin)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
   add_test(NAME tree.check_manifests COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/check_manifests
