@@ -48,16 +48,22 @@ struct KeeperSetup {
   std::uint64_t slots = 0;
   std::int64_t lease_ms = 0;
   std::int64_t silence_ms = 0;
+  std::string folder;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(agents, slots, lease_ms, silence_ms);
+    archive(agents, slots, lease_ms, silence_ms, folder);
   }
 };
 
 class Keeper {
  public:
   explicit Keeper(const KeeperSetup& setup)
-      : setup_(setup), stop_({SIGTERM}), life_(outlive_lifeline()), server_(folder_.path()), agents_(setup.agents) {}
+      : setup_(setup),
+        stop_({SIGTERM}),
+        life_(outlive_lifeline()),
+        folder_(setup.folder),
+        server_(folder_.path()),
+        agents_(setup.agents) {}
 
   void start() {
     server_.start(stop_.fd(), life_);
@@ -65,7 +71,7 @@ class Keeper {
     server_started_ = Clock::now();
     for (std::size_t at = 0; at < agents_.size(); ++at) start_agent(at);
   }
-  LocalClusterTold told() const { return {server_.url(), server_.token(), folder_.path(), {}}; }
+  LocalClusterTold told() const { return {server_.url(), server_.token(), {}}; }
 
   /// Until it is told to stop, or the process that started it is gone.
   void keep() {
@@ -141,7 +147,7 @@ int keep_local_cluster(KeeperSetup setup, tandem::Queue<LocalClusterTold> told) 
     keeper.emplace(setup);
     keeper->start();
   } catch (const std::exception& error) {
-    told.put({{}, {}, {}, error.what()});
+    told.put({{}, {}, error.what()});
     return 1;
   }
   told.put(keeper->told());
@@ -159,7 +165,7 @@ ProcessOptions keeper_options() {
   return options;
 }
 
-KeeperSetup checked(const LocalClusterOptions& options) {
+KeeperSetup checked(const LocalClusterOptions& options, const std::filesystem::path& folder) {
   if (options.agents == 0 || options.agents > kMostAgents)
     throw std::invalid_argument(fmt::format("a local cluster has 1 to {} agents, not {}", kMostAgents, options.agents));
   const std::size_t slots =
@@ -170,13 +176,15 @@ KeeperSetup checked(const LocalClusterOptions& options) {
     throw std::invalid_argument("a lease must be of at least 100 milliseconds");
   if (options.client_silence < milliseconds(1000))
     throw std::invalid_argument("a client must be silent for at least a second before it is taken for dead");
-  return {options.agents, slots, options.lease_time.count(), options.client_silence.count()};
+  return {options.agents, slots, options.lease_time.count(), options.client_silence.count(), folder.string()};
 }
 
 }  // namespace
 
 LocalClusterKeeper::LocalClusterKeeper(const LocalClusterOptions& options)
-    : options_(options), process_(keeper_options(), keep_local_cluster, checked(options), queue_) {
+    : options_(options),
+      folder_(free_folder_name()),
+      process_(keeper_options(), keep_local_cluster, checked(options, folder_), queue_) {
   process_.start();
   std::optional<LocalClusterTold> told;
   while (!(told = queue_.get_for(kLook)) && process_.is_alive()) continue;
@@ -188,6 +196,7 @@ LocalClusterKeeper::LocalClusterKeeper(const LocalClusterOptions& options)
   const std::string why = told ? told->error : "its keeper has died";
   process_.kill();
   process_.join();
+  remove_folder();
   throw ClusterError("a local cluster cannot be started: " + why);
 }
 
@@ -199,9 +208,12 @@ LocalClusterKeeper::~LocalClusterKeeper() {
   } catch (const std::exception& error) {
     log_line(LogLevel::Warning, "a local cluster may be left: {}", error.what());
   }
-  // In case that the keeper was killed.
+  remove_folder();
+}
+
+void LocalClusterKeeper::remove_folder() noexcept {
   std::error_code ignored;
-  std::filesystem::remove_all(told_.folder, ignored);
+  std::filesystem::remove_all(folder_, ignored);
 }
 
 std::string LocalClusterKeeper::end() const {

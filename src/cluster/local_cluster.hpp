@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include <tandem/cluster_options.hpp>
@@ -18,11 +19,10 @@ namespace tandem::detail {
 struct LocalClusterTold {
   std::string url;
   std::string token;
-  std::string folder;
   std::string error;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(url, token, folder, error);
+    archive(url, token, error);
   }
 };
 
@@ -48,8 +48,13 @@ class LocalClusterKeeper {
   std::string end() const;
 
  private:
+  /// In case that the keeper was killed.
+  void remove_folder() noexcept;
+
   const LocalClusterOptions options_;
   const pid_t owner_ = ::getpid();
+  /// The keeper's, which this process knows before that lives.
+  const std::filesystem::path folder_;
   tandem::Queue<LocalClusterTold> queue_;
   LocalClusterTold told_;
   Process process_;

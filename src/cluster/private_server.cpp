@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -51,12 +52,14 @@ std::string random_secret() {
 
 }  // namespace
 
-PrivateFolder::PrivateFolder() {
+std::filesystem::path free_folder_name() {
   const char* const temporary = std::getenv("TMPDIR");
-  std::string name =
-      std::string(temporary != nullptr && *temporary != '\0' ? temporary : "/tmp") + "/tandem-cluster-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) throw_errno("cannot make the folder " + name);
-  path_ = name;
+  return std::filesystem::path(temporary != nullptr && *temporary != '\0' ? temporary : "/tmp") /
+         ("tandem-cluster-" + random_secret().substr(0, 16));
+}
+
+PrivateFolder::PrivateFolder(std::filesystem::path path) : path_(std::move(path)) {
+  if (::mkdir(path_.c_str(), 0700) != 0) throw_errno("cannot make the folder " + path_.string());
 }
 
 PrivateFolder::~PrivateFolder() {

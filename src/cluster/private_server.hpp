@@ -12,8 +12,8 @@ namespace tandem::detail {
 /// A folder that others cannot look into. Owner: removes it with all that is in it.
 class PrivateFolder {
  public:
-  /// In TMPDIR, or /tmp. Throws std::system_error.
-  PrivateFolder();
+  /// Makes it. Throws std::system_error, also if it is there already.
+  explicit PrivateFolder(std::filesystem::path path);
   ~PrivateFolder();
   PrivateFolder(const PrivateFolder&) = delete;
   PrivateFolder& operator=(const PrivateFolder&) = delete;
@@ -23,6 +23,10 @@ class PrivateFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// For a PrivateFolder: in TMPDIR, or /tmp, a name that nobody else has. It is not made: so a process can know of the
+/// folder of another one before that lives.
+std::filesystem::path free_folder_name();
 
 /// A nats-server with JetStream, on a port that the kernel chose, of an address of loopback that nobody else has by
 /// chance, so that it can have the same one again after it died. Its token stands in a file that others cannot read.

@@ -6,9 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <tandem/cluster.hpp>
@@ -31,6 +33,17 @@ constexpr int kTasksOfALife = 3;
   static std::atomic<int> passes{0};
   detail::kill_point_hook = [](const char* name) {
     if (name == point && ++passes == kTasksOfALife) ::kill(::getpid(), SIGKILL);
+  };
+  return true;
+}();
+
+constexpr const char* kKeeperDies = "TANDEM_TEST_KEEPER_DIES";
+
+/// In the fork server, whose child a keeper is: the keeper dies when its server runs and nobody knows of it yet.
+[[maybe_unused]] const bool keeper_dies = [] {
+  if (std::getenv(kKeeperDies) == nullptr) return false;
+  detail::kill_point_hook = [](const char* name) {
+    if (std::string_view(name) == "cluster.server") ::kill(::getpid(), SIGKILL);
   };
   return true;
 }();
@@ -92,6 +105,31 @@ INSTANTIATE_TEST_SUITE_P(Points, ClusterKillTest, ::testing::Values("agent.begin
                            name[name.find('.')] = '_';
                            return name;
                          });
+
+int start_in_vain() {
+  try {
+    static_cast<void>(local_cluster(1));
+  } catch (const ClusterError&) {
+    return 0;
+  }
+  return 1;
+}
+
+class KeeperKillTest : public LeakCheckedTest {};
+
+TEST_F(KeeperKillTest, NothingIsLeftOfAClusterThatDidNotComeUp) {
+  if (!detail::kHasKillPoints) GTEST_SKIP() << "built without kill points";
+  const TemporaryDirectory directory("keeper_kill");
+  ProcessOptions options;
+  options.start_method = StartMethod::Spawn;  // So that its fork server is a new one.
+  options.environment[kKeeperDies] = "1";
+  options.environment["TMPDIR"] = directory.path().string();
+  Process client(options, start_in_vain);
+  client.start();
+  client.join();
+  EXPECT_EQ(client.exitcode(), 0);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
 
 }  // namespace
 }  // namespace tandem::testing
