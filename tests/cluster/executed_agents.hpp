@@ -1,10 +1,12 @@
 /// Agents of ClusterExecutors that are started as a user starts them: this program again, with their environment.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cluster/agent_environment.hpp"
@@ -17,6 +19,12 @@ namespace tandem::testing {
 detail::BoundProgram start_agent(const detail::AgentEnvironment& environment,
                                  const std::map<std::string, std::string>& more = {}, int output_fd = -1,
                                  const std::string& network = {});
+
+/// A task that takes a moment.
+inline int nap_and_double(int value) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return 2 * value;
+}
 
 /// So many agents of `slots` slots each, "node-0" and so on. Owner: kills them.
 class ExecutedAgents {

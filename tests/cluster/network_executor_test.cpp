@@ -23,10 +23,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-int nap_and_double(int value) {
-  std::this_thread::sleep_for(milliseconds(10));
-  return 2 * value;
-}
 int agent_pid() {
   return parent_process().value().pid;
 }

@@ -20,11 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-int nap_and_double(int value) {
-  std::this_thread::sleep_for(milliseconds(10));
-  return 2 * value;
-}
-
 class ReplicatedExecutorTest : public LeakCheckedTestWith<const char*> {
  protected:
   void SetUp() override {

@@ -20,11 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-int nap_and_double(int value) {
-  std::this_thread::sleep_for(milliseconds(5));
-  return 2 * value;
-}
-
 class ServedExecutorTest : public LeakCheckedTest {
  protected:
   void SetUp() override {
