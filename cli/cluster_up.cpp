@@ -337,7 +337,6 @@ void ClusterUp::order_server(KeeperOrder& order, LauncherKind launcher) {
     throw BadInput("the certificates of the server are given by --tls-ca, --tls-cert and --tls-key together, or made");
   if (given && mutual_)
     throw BadInput("--mutual-tls: certificates for the agents are made with those of the server, which were given");
-  static_cast<void>(connection_.options());  // The files are there.
   server.program = find_program("nats-server", {"/usr/sbin", "/usr/local/sbin"});
   server.port = static_cast<std::uint16_t>(parse_number("--port", port_, 0, 65535));
   if (!bind_.empty()) {
@@ -399,7 +398,7 @@ KeeperOrder ClusterUp::checked_order(const std::vector<std::string>& program) {
   return order;
 }
 
-void ClusterUp::make_secrets(KeeperOrder& order) const {
+void ClusterUp::make_secrets(KeeperOrder& order, const ClusterOptions& options) const {
   ClusterRecord& record = order.record;
   auto& variables = order.plan.variables;
   const auto keep = [&](const char* name, const std::string& text) {
@@ -407,7 +406,6 @@ void ClusterUp::make_secrets(KeeperOrder& order) const {
     write_private_file(file, text);
     return file;
   };
-  const ClusterOptions options = connection_.options();
   const auto pem_of = [](const std::string& file) {
     return file.starts_with("-----BEGIN") ? file : read_text_file(file);
   };
@@ -460,9 +458,12 @@ void ClusterUp::make_secrets(KeeperOrder& order) const {
 
 int ClusterUp::run(Interruption& interruption, const std::vector<std::string>& program) {
   KeeperOrder order = checked_order(program);
+  ClusterOptions options = connection_.options();
   const Clock::time_point until =
       Clock::now() + parse_duration("--wait", wait_, milliseconds(1), std::chrono::hours(24));
   check_output();
+  // A signal waits until there is somebody who takes down what is made here.
+  std::unique_lock making = interruption.hold_off();
   OwnFd lock = take_folder(order.folder);
   if (!lock)
     throw BadInput(fmt::format("the cluster {0} is up already: tandem cluster down --name {0} ends it", name_));
@@ -474,7 +475,7 @@ int ClusterUp::run(Interruption& interruption, const std::vector<std::string>& p
   }
   std::optional<StartedKeeper> keeper;
   try {
-    make_secrets(order);
+    make_secrets(order, options);
     keeper.emplace(order, lock);
   } catch (...) {
     remove_folder(order.folder, std::nullopt);
@@ -482,14 +483,10 @@ int ClusterUp::run(Interruption& interruption, const std::vector<std::string>& p
   }
   lock.reset();
   const std::stop_callback on_stop(interruption.stop_token(), [&] { keeper->end(); });
-  ClusterRecord there = order.record;
+  making.unlock();
   std::optional<Arrival> arrival;
   try {
-    ClusterOptions options = connection_.options();
-    if (order.record.own_server) {
-      const Connection connection = there.connection();
-      options = connection.options();
-    }
+    if (order.record.own_server) options = order.record.connection().options();
     arrival.emplace(*keeper, order, options, until);
     arrival->wait();
     // From here on a signal comes too late.

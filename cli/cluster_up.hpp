@@ -24,7 +24,7 @@ class ClusterUp {
   void order_server(KeeperOrder& order, LauncherKind launcher);
   void order_hosts(KeeperOrder& order, LauncherKind launcher);
   /// Makes the token and the certificates, in files of the folder.
-  void make_secrets(KeeperOrder& order) const;
+  void make_secrets(KeeperOrder& order, const ClusterOptions& options) const;
 
   CLI::App* command_;
   Connection connection_;
