@@ -1,6 +1,7 @@
 #include "cluster/nats_link.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <charconv>
@@ -33,6 +34,24 @@ void check_nats(natsStatus status, const std::string& what) {
   const char* more = nats_GetLastError(nullptr);
   const std::string reason = more != nullptr && *more != '\0' ? fmt::format(" ({})", more) : std::string();
   throw EngineError(fmt::format("{}: {}{}", what, natsStatus_GetText(status), reason));
+}
+
+// The library has the whole process ignore SIGPIPE, and with it all programs that are started from here. A handler that
+// does nothing protects its writes as well, and is nobody's but this process's. What the program itself has set stays.
+void open_library() {
+  static const natsStatus opened = [] {
+    struct sigaction action{};
+    const bool known = ::sigaction(SIGPIPE, nullptr, &action) == 0;
+    const natsStatus status = nats_Open(-1);
+    if (!known) return status;
+    if ((action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_DFL) {
+      action.sa_handler = [](int) {};
+      action.sa_flags = SA_RESTART;
+    }
+    ::sigaction(SIGPIPE, &action, nullptr);
+    return status;
+  }();
+  check_nats(opened, "cannot open the library of NATS");
 }
 
 bool is_refusal(natsStatus status) {
@@ -80,6 +99,7 @@ void on_error(natsConnection*, natsSubscription*, natsStatus status, void*) {
 
 NatsOwner<natsOptions> make_options(const EngineOptions& options, const std::vector<EngineServer>& servers,
                                     const std::string& name) {
+  open_library();
   natsOptions* made = nullptr;
   check_nats(natsOptions_Create(&made), "cannot make options for NATS");
   NatsOwner<natsOptions> owner(made);

@@ -51,6 +51,10 @@ int kill_the_agent() {
 Value<int> give_a_handle() {
   return Value<int>(1);
 }
+bool sigpipe_ends() {
+  struct sigaction action{};
+  return ::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
+}
 int nap_and_double(int value) {
   std::this_thread::sleep_for(milliseconds(2));
   return 2 * value;
@@ -84,6 +88,17 @@ TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
   const Future<Value<int>> handle = executor.submit(give_a_handle);
   EXPECT_TRUE(refused([&] { handle.get(); }));
   EXPECT_EQ(executor.submit(tasks::twice, 2).get(), 4);
+}
+
+// The C client of NATS would have all of them ignore it.
+TEST_F(ClusterExecutorTest, BrokenPipesEndTasksAndProgramsAsEver) {
+  ClusterExecutor executor(cluster(1, 1));
+  EXPECT_TRUE(executor.submit(sigpipe_ends).get());
+  EXPECT_TRUE(ProcessExecutor(1).submit(sigpipe_ends).get());
+  struct sigaction action{};
+  ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
+  EXPECT_NE(action.sa_handler, SIG_IGN);
+  EXPECT_NE(action.sa_handler, SIG_DFL) << "a server that goes away would end this program";
 }
 
 TEST_F(ClusterExecutorTest, TaskOfAKilledAgentRunsAgainAndIsToldOnce) {
