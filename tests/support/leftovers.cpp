@@ -85,9 +85,9 @@ bool has_grandchild() {
   const std::vector<ProcessLine> processes = all_processes();
   std::set<pid_t> children;
   for (const ProcessLine& process : processes)
-    if (process.parent == ::getpid()) children.insert(process.pid);
+    if (process.parent == ::getpid() && !left_out().contains(process.pid)) children.insert(process.pid);
   return std::any_of(processes.begin(), processes.end(), [&](const ProcessLine& process) {
-    return process.state != 'Z' && children.contains(process.parent);
+    return process.state != 'Z' && children.contains(process.parent) && !left_out().contains(process.pid);
   });
 }
 
