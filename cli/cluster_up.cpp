@@ -491,7 +491,6 @@ int ClusterUp::run(Interruption& interruption, const std::vector<std::string>& p
     arrival->wait();
     // From here on a signal comes too late.
     interruption.hold_off_for_good();
-    if (!keeper->let_alone()) throw std::runtime_error("the keeper of the cluster has ended");
   } catch (const std::exception& error) {
     keeper->end();
     interruption.hold_off_for_good();
@@ -511,12 +510,14 @@ int ClusterUp::run(Interruption& interruption, const std::vector<std::string>& p
         fmt::format("cluster up: {} is not the same build on all hosts: a client gets the agents of its own only",
                     printable(program[0])));
   const std::string of_name = name_ == "default" ? "" : " --name " + name_;
+  // Before the keeper is let alone: nobody knows of a cluster that could not be told of, so it is taken down.
   print(fmt::format(
       "cluster {} is up: {} {}, {} {}, server {}\n"
       "  tandem run --cluster{} -- PROGRAM   runs a program on it\n"
       "  tandem cluster status{}\n  tandem cluster down{}\n",
       name_, arrival->nodes().size(), arrival->nodes().size() == 1 ? "agent" : "agents", slots,
       slots == 1 ? "slot" : "slots", arrival->url(), name_ == "default" ? "" : " " + name_, of_name, of_name));
+  if (!keeper->let_alone()) throw std::runtime_error("cluster up: the keeper of the cluster has ended");
   return kExitGood;
 }
 

@@ -418,6 +418,15 @@ TEST_F(ClusterToolTest, CtrlCAtAnyMomentLeavesNothing) {
   }
 }
 
+TEST_F(ClusterToolTest, UpThatCannotSayThatItIsUpTakesAllDown) {
+  const detail::Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const ToolRun run = run_tool({"cluster", "up", "--launcher", "local", "--", kProgram}, {.out_fd = full.get()});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_EQ(run.err, "tandem: cannot write to standard output: No space left on device\n");
+  EXPECT_EQ(wait_for_none("TANDEM_TEST_MARK=" + mark()), "");
+  EXPECT_FALSE(std::filesystem::exists(state()));
+}
+
 TEST_F(ClusterToolTest, AHostThatDoesNotAnswerInTimeIsNotWaitedFor) {
   fake_ssh();
   ASSERT_EQ(::mkfifo(file("asked").c_str(), 0600), 0);
