@@ -21,6 +21,31 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Each field of the file, for writing and for reading.
+template <class Record, class Visit>
+void visit_fields(Record& record, const Visit& visit) {
+  visit("name", record.name);
+  visit("pid", record.pid);
+  visit("host", record.host);
+  visit("url", record.url);
+  visit("own_server", record.own_server);
+  visit("launcher", record.launcher);
+  visit("hosts", record.hosts);
+  visit("nodes", record.nodes);
+  visit("run_id", record.run_id);
+  visit("program", record.program);
+  visit("pool", record.pool);
+  visit("lease_ms", record.lease_ms);
+  visit("drain_ms", record.drain_ms);
+  visit("started", record.started);
+  visit("store", record.store);
+  visit("token_file", record.token_file);
+  visit("ca_file", record.ca_file);
+  visit("certificate_file", record.certificate_file);
+  visit("key_file", record.key_file);
+  visit("allow_unprotected_server", record.allow_unprotected_server);
+}
+
 std::string record_file(const std::string& folder) {
   return folder + "/cluster.json";
 }
@@ -66,27 +91,16 @@ std::string state_folder(const std::string& name) {
   return base_folder() + "/" + name;
 }
 
+void to_json(Json& value, const ClusterRecord& record) {
+  visit_fields(record, [&](const char* name, const auto& field) { value[name] = field; });
+}
+
+void from_json(const Json& value, ClusterRecord& record) {
+  visit_fields(record, [&](const char* name, auto& field) { value.at(name).get_to(field); });
+}
+
 void write_record(const std::string& folder, const ClusterRecord& record) {
-  const Json value = {{"name", record.name},
-                      {"pid", record.pid},
-                      {"host", record.host},
-                      {"url", record.url},
-                      {"own_server", record.own_server},
-                      {"launcher", record.launcher},
-                      {"hosts", record.hosts},
-                      {"nodes", record.nodes},
-                      {"run_id", record.run_id},
-                      {"program", record.program},
-                      {"pool", record.pool},
-                      {"lease_ms", record.lease_ms},
-                      {"drain_ms", record.drain_ms},
-                      {"started", record.started},
-                      {"store", record.store},
-                      {"token_file", record.token_file},
-                      {"ca_file", record.ca_file},
-                      {"certificate_file", record.certificate_file},
-                      {"key_file", record.key_file},
-                      {"allow_unprotected_server", record.allow_unprotected_server}};
+  const Json value = record;
   write_private_file(record_file(folder), value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
@@ -94,29 +108,7 @@ std::optional<ClusterRecord> read_record(const std::string& folder) {
   const std::string file = record_file(folder);
   if (::access(file.c_str(), F_OK) != 0) return std::nullopt;
   try {
-    const Json value = Json::parse(read_text_file(file));
-    ClusterRecord record;
-    value.at("name").get_to(record.name);
-    value.at("pid").get_to(record.pid);
-    value.at("host").get_to(record.host);
-    value.at("url").get_to(record.url);
-    value.at("own_server").get_to(record.own_server);
-    value.at("launcher").get_to(record.launcher);
-    value.at("hosts").get_to(record.hosts);
-    value.at("nodes").get_to(record.nodes);
-    value.at("run_id").get_to(record.run_id);
-    value.at("program").get_to(record.program);
-    value.at("pool").get_to(record.pool);
-    value.at("lease_ms").get_to(record.lease_ms);
-    value.at("drain_ms").get_to(record.drain_ms);
-    value.at("started").get_to(record.started);
-    value.at("store").get_to(record.store);
-    value.at("token_file").get_to(record.token_file);
-    value.at("ca_file").get_to(record.ca_file);
-    value.at("certificate_file").get_to(record.certificate_file);
-    value.at("key_file").get_to(record.key_file);
-    value.at("allow_unprotected_server").get_to(record.allow_unprotected_server);
-    return record;
+    return Json::parse(read_text_file(file)).get<ClusterRecord>();
   } catch (const Json::exception&) {
     throw BadInput(fmt::format("{}: is not what tandem cluster up writes", printable(file)));
   }

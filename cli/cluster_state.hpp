@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,6 +43,9 @@ struct ClusterRecord {
   /// How a client of this machine reaches it.
   Connection connection() const;
 };
+void to_json(nlohmann::ordered_json& value, const ClusterRecord& record);
+/// Throws nlohmann::ordered_json::exception.
+void from_json(const nlohmann::ordered_json& value, ClusterRecord& record);
 
 /// $XDG_RUNTIME_DIR/tandem/NAME, or ~/.local/state/tandem/NAME. Throws BadInput.
 std::string state_folder(const std::string& name);
