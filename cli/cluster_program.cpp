@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -165,6 +166,11 @@ pid_t start_child(const ChildSetup& setup) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execve(path.c_str(), word_pointers.data(), variable_pointers.data());
   ::_exit(127);
+}
+
+std::string status_text(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("it was ended by SIG{}", ::sigabbrev_np(WTERMSIG(status)));
+  return fmt::format("it ended with {}", WEXITSTATUS(status));
 }
 
 std::string random_digits(int words) {

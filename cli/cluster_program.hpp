@@ -74,6 +74,8 @@ struct ChildSetup {
 };
 /// Starts it; of a process with one thread only if `bound`. Throws std::system_error.
 pid_t start_child(const ChildSetup& setup);
+/// How a child ended, by what waitpid() says: "it ended with 1", "it was ended by SIGKILL".
+std::string status_text(int status);
 
 /// Random hexadecimal digits from the kernel, 8 for each of `words`.
 std::string random_digits(int words);

@@ -1,11 +1,9 @@
-/// The process that keeps what `tandem cluster up` started: the server, and the commands that run agents.
-///
-/// It is told by its standard input what to start, and that nobody waits for it any more: until then its end has it
-/// take down all again. It tells by its standard output, a JSON object in each line, what came of it. The folder's lock
-/// is its descriptor kLockFd.
+/// What `tandem cluster up` and the keeper that it starts say to each other, in lines: what to keep, and what came of
+/// it.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +12,7 @@
 
 namespace tandem::tool {
 
-/// Value; travels as one line of JSON.
+/// What a keeper is to start; the first line of its standard input. Value.
 struct KeeperOrder {
   std::string folder{};
   ClusterRecord record{};
@@ -28,14 +26,17 @@ struct KeeperOrder {
     /// Below which the store is made.
     std::string store_parent{};
   } server{};
-  std::string launcher{};
   AgentPlan plan{};
   std::vector<std::string> ssh{};
 };
 std::string to_line(const KeeperOrder& order);
+/// Empty for a line that is none.
+std::optional<KeeperOrder> parse_order(const std::string& line);
 
+/// What follows: nobody waits for the keeper any more, and it goes on by itself.
 inline constexpr const char kDetachWord[] = "detach\n";
-/// What a keeper tells. Value.
+
+/// What a keeper tells by its standard output. Value.
 struct KeeperNews {
   /// "server": it takes connections at `text`. "started": agent `text` of `where`. "failed": `where` will not come up,
   /// `text` says why. "broken": nothing will.
@@ -43,10 +44,8 @@ struct KeeperNews {
   std::string where{};
   std::string text{};
 };
+std::string to_line(const KeeperNews& news);
 /// Throws std::runtime_error for a line that is none.
 KeeperNews parse_news(const std::string& line);
-
-/// How long a cluster may take to come down, beyond what tasks have to end: results are stored, and servers end.
-inline constexpr std::int64_t kLeave_ms = 25'000;
 
 }  // namespace tandem::tool
