@@ -1,24 +1,17 @@
+#include "cluster/nats_agent.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <charconv>
-#include <functional>
-#include <map>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
-#include <tandem/detail/deadline.hpp>
-
 #include "cluster/nats_engine.hpp"
-#include "cluster/nats_keeper.hpp"
-#include "cluster/nats_link.hpp"
-#include "cluster/nats_message.hpp"
-#include "cluster/nats_publisher.hpp"
-#include "cluster/nats_pull.hpp"
-#include "cluster/nats_queues.hpp"
 #include "core/log.hpp"
-#include "core/mutex.hpp"
 
 namespace tandem::detail {
 namespace {
@@ -29,154 +22,34 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kAnyNode = "_";
 // How long a request waits at the server: if it is lost there, so long a task may lie.
 constexpr milliseconds kRequest{5000};
-// Not sooner after one another: during an election a server refuses at once.
-constexpr milliseconds kPause{250};
-constexpr milliseconds kLook{1000};
-// Until it is woken.
-constexpr std::chrono::hours kIdle{1};
 // A task whose pieces cannot be had now, as during an election.
 constexpr milliseconds kPutOff{1000};
-constexpr milliseconds kPiecesPatience{10000};
-// A task of a client that is silent is put off for so many parts of the time after which one is, and dropped after all
-// but one of them.
-constexpr int kLooksAtSilent = 3;
 // What a client says instead of a heartbeat when it ends.
 constexpr std::string_view kEnd = "end";
-constexpr std::size_t kMaxClients = 100'000;
-
-// A ticket is where the lease is kept, and the head of the task, which says what pieces there are.
-std::string ack_of(const TaskLease& lease) {
-  return lease.ticket.substr(0, lease.ticket.find(' '));
-}
-std::optional<NatsHead> head_of(const TaskLease& lease) {
-  const std::size_t space = lease.ticket.find(' ');
-  return NatsHead::parse(std::string_view(lease.ticket).substr(std::min(space, lease.ticket.size() - 1) + 1));
-}
 
 std::string put_off(milliseconds delay) {
   return fmt::format("-NAK {{\"delay\":{}}}", std::chrono::nanoseconds(delay).count());
 }
 
-class NatsAgent final : public EngineAgent {
- public:
-  NatsAgent(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& node,
-            EngineAgentEvents& events);
-  ~NatsAgent() override;
-
-  std::vector<TaskLease> lease(std::size_t max, milliseconds wait) override TANDEM_EXCLUDES(mutex_);
-  bool renew(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
-  void finish(const TaskLease& lease, std::vector<std::byte> result) override TANDEM_EXCLUDES(mutex_);
-  void tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) override TANDEM_EXCLUDES(mutex_);
-  void give_back(const TaskLease& lease) override TANDEM_EXCLUDES(mutex_);
-  std::optional<std::vector<std::byte>> fetch(const ClusterValueId& id, std::uint64_t bytes) override;
-  bool is_silent(const std::string& client) override TANDEM_EXCLUDES(mutex_);
-  bool drain(milliseconds patience) override TANDEM_EXCLUDES(mutex_);
-  std::vector<UnstoredResult> take_unstored() override TANDEM_EXCLUDES(mutex_);
-  void announce(NodeInfo info) override;
-  void stop() override TANDEM_EXCLUDES(mutex_);
-  void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
-  EngineState state() const override { return link_.state(); }
-
- private:
-  // A result that is not known to be stored.
-  struct Finishing {
-    std::string ack;
-    NatsHead head;      // Of the result.
-    unsigned part = 0;  // Of a result of which there is more to come; 0: it ends the lease.
-    std::optional<PieceList> of_task;
-    std::vector<std::byte> result;
-    bool sent = false;
-    unsigned times_sent = 0;
-    Clock::time_point again_at{};
-    Clock::time_point renewed_at = Clock::now();
-  };
-
-  // A client: when it was heard last, after what silence it counts as dead, by its own word, and whether results for it
-  // were stored.
-  struct Heard {
-    Clock::time_point at{};
-    milliseconds silence{0};
-    bool ended = false;
-    bool served = false;
-  };
-
-  NatsPull::Callbacks pull_callbacks();
-  void gather(std::size_t max, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
-  bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
-  std::optional<TaskLease> open(NatsMessage message, const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
-  void send_renewal(const std::string& ack) const;
-  void on_renewed(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
-  bool is_silent(const Heard* heard) const TANDEM_REQUIRES(mutex_);
-  std::optional<milliseconds> put_off_for(const std::string& client) TANDEM_EXCLUDES(mutex_);
-  void forget_silent() TANDEM_EXCLUDES(mutex_);
-  void on_heartbeat(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
-  void hand_over(const TaskLease& lease, std::vector<std::byte> result, unsigned part) TANDEM_EXCLUDES(mutex_);
-  bool send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) TANDEM_EXCLUDES(mutex_);
-  void on_reply(std::uint64_t number, const StoredReply& reply) TANDEM_EXCLUDES(mutex_);
-  void renew_finishing() TANDEM_EXCLUDES(mutex_);
-  void send_again() TANDEM_EXCLUDES(mutex_);
-  void miss_queues() {
-    ++queues_missed_;
-    maker_.wake();
-  }
-  milliseconds make_queues() TANDEM_EXCLUDES(mutex_);
-  void on_cancel(const NatsMessage& message);
-  milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
-  void changed() TANDEM_REQUIRES(mutex_) {
-    ++changes_;
-    changed_.notify_all();
-    stored_.notify_all();
-  }
-
-  const EngineOptions options_;
-  const std::string node_;
-  EngineAgentEvents& events_;
-  // How often the queues were missed, and up to which of these times they have been made since.
-  std::atomic<std::uint64_t> queues_missed_{0};
-  std::atomic<std::uint64_t> queues_made_{0};
-  bool refusal_is_told_ = false;  // The keeper's.
-  NatsKeeper keeper_;
-  NatsKeeper maker_;  // Of queues: a server that does not answer is waited for, and no lease may end meanwhile.
-  NatsLink link_;
-  NatsQueues queues_;
-  Mutex ensure_mutex_;  // The later names are those that stay.
-  Mutex mutex_;
-  ConditionVariable changed_;
-  ConditionVariable stored_;  // Apart, so that who waits for tasks is not woken by results.
-  std::uint64_t changes_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::size_t wanted_ TANDEM_GUARDED_BY(mutex_) = 0;  // What lease() waits for; 0 while nobody is in it.
-  std::vector<NatsMessage> arrived_ TANDEM_GUARDED_BY(mutex_);
-  // Leases by where they are kept, and when the last renewal was sent that the server has confirmed. One that is not
-  // here is lost, or over.
-  std::map<std::string, Clock::time_point> held_ TANDEM_GUARDED_BY(mutex_);
-  bool stopped_ TANDEM_GUARDED_BY(mutex_) = false;
-  std::map<std::uint64_t, std::shared_ptr<Finishing>> finishing_ TANDEM_GUARDED_BY(mutex_);
-  std::map<std::string, Heard> heard_ TANDEM_GUARDED_BY(mutex_);  // Clients.
-  // Clients that were not heard when a task of theirs came, and when that was first.
-  std::map<std::string, Clock::time_point> missed_ TANDEM_GUARDED_BY(mutex_);
-  Clock::time_point listening_since_ TANDEM_GUARDED_BY(mutex_) = Clock::now();
-  std::size_t finishing_bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::uint64_t next_finishing_ TANDEM_GUARDED_BY(mutex_) = 0;
-  // What has subscriptions is last: it ends before what its callbacks use.
-  NatsPieces pieces_;
-  NatsPublisher publisher_;
-  const std::string renewals_;
-  NatsSubscription renewed_;
-  NatsPull own_;
-  NatsPull any_;
-  NatsSubscription cancels_;
-  NatsSubscription cancels_of_all_;
-  NatsSubscription heartbeats_;
-};
+}  // namespace
 
 NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& node,
                      EngineAgentEvents& events)
     : options_(options),
       node_(node),
       events_(events),
+      maker_(
+          link_, [this] { ensure(); },
+          [this] {
+            const MutexGuard guard(mutex_);
+            changed();
+          }),
       link_(options_, servers, "tandem agent " + node,
             {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }, [this] { keeper_.wake(); }}),
       queues_(link_, options_),
+      leases_(options_.lease_time),
+      results_(options_.unstored_bytes, options_.unstored_items),
+      clients_(options_.client_silence),
       pieces_(link_, queues_.names(), publisher_, NatsNames::node_owner(node_)),
       publisher_(link_, options_.unstored_bytes, options_.unstored_items),
       renewals_(link_.make_inbox()),
@@ -190,7 +63,7 @@ NatsAgent::NatsAgent(const EngineOptions& options, const std::vector<EngineServe
                   [this](NatsMessage message) { on_heartbeat(message); }) {
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
-  maker_.start([this](const NatsKeeper::News&) { return make_queues(); });
+  maker_.start();
 }
 
 NatsAgent::~NatsAgent() {
@@ -213,21 +86,20 @@ NatsPull::Callbacks NatsAgent::pull_callbacks() {
             link_.publish(natsMsg_GetReply(message.get()), "-NAK");
           },
           [this](bool gone) {
-            if (gone) miss_queues();
+            if (gone) maker_.miss();
             const MutexGuard guard(mutex_);
             changed();
           }};
 }
 
-// Asks for tasks; false if that has to wait a moment.
 bool NatsAgent::ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) {
   const std::array<NatsPull*, 2> pulls = {&own_, &any_};
   for (NatsPull* pull : pulls) {
     if (pull->stage() != NatsPull::Stage::Overdue) continue;
-    miss_queues();
+    maker_.miss();
     pull->forget();
   }
-  if (queues_made_ != queues_missed_) return false;
+  if (maker_.missing()) return false;
   // First all that there is, then the first one that comes: what would come behind it might not be wanted any more.
   // One after the other, so that not twice as much comes as is wanted: what is sent back counts as a delivery.
   for (std::size_t i = 0; i < pulls.size(); ++i) {
@@ -291,9 +163,8 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
     wanted_ = 0;
     messages.swap(arrived_);
     const Clock::time_point now = Clock::now();
-    // Whose owner does not ask any more.
-    std::erase_if(held_, [&](const auto& held) { return now - held.second >= options_.lease_time; });
-    for (const NatsMessage& message : messages) held_[natsMsg_GetReply(message.get())] = now;
+    leases_.drop_ended(now);
+    for (const NatsMessage& message : messages) leases_.add(natsMsg_GetReply(message.get()), now);
   }
   // Large payloads take their time, in which no lease of all these may end.
   std::vector<std::string> acks;
@@ -316,7 +187,6 @@ std::vector<TaskLease> NatsAgent::lease(std::size_t max, milliseconds wait) {
   return leases;
 }
 
-// The task of a message; empty if there is none, or not now.
 std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::function<void()>& renew_all) {
   const std::string ack = natsMsg_GetReply(message.get());
   const std::string_view text = header_of(message.get(), NatsHead::kHeader);
@@ -340,7 +210,7 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::functio
     if (head->elsewhere) pieces_.erase(*head->elsewhere);
     return std::nullopt;
   }
-  lease.ticket = fmt::format("{} {}", ack, text);
+  lease.ticket = make_ticket(ack, text);
   if (!head->elsewhere) {
     const std::span<const std::byte> bytes = payload_of(message.get());
     lease.payload.assign(bytes.begin(), bytes.end());
@@ -366,22 +236,14 @@ void NatsAgent::on_renewed(const NatsMessage& message) {
   if (error != std::errc() || end == rest.data() + rest.size()) return;
   const Clock::time_point sent_at{Clock::duration(sent)};
   const MutexGuard guard(mutex_);
-  const auto held = held_.find(std::string(end + 1, rest.data() + rest.size()));
-  // One that was sent too late was confirmed for another agent's lease of the same task.
-  if (held != held_.end() && sent_at > held->second && sent_at - held->second < options_.lease_time)
-    held->second = sent_at;
+  leases_.renewed(std::string(end + 1, rest.data() + rest.size()), sent_at);
 }
 
 bool NatsAgent::renew(const TaskLease& lease) {
   const std::string ack = ack_of(lease);
   {
     const MutexGuard guard(mutex_);
-    const auto held = held_.find(ack);
-    if (held == held_.end()) return false;
-    if (Clock::now() - held->second >= options_.lease_time) {
-      held_.erase(held);
-      return false;
-    }
+    if (!leases_.holds(ack)) return false;
   }
   send_renewal(ack);
   return true;
@@ -391,35 +253,19 @@ void NatsAgent::give_back(const TaskLease& lease) {
   const std::string ack = ack_of(lease);
   {
     const MutexGuard guard(mutex_);
-    held_.erase(ack);
+    leases_.drop(ack);
   }
   link_.publish(ack, "-NAK");
 }
 
-// Whether it has ended, or was not heard for so long that it would have been.
 bool NatsAgent::is_silent(const std::string& client) {
   const MutexGuard guard(mutex_);
-  const auto heard = heard_.find(client);
-  return is_silent(heard != heard_.end() ? &heard->second : nullptr);
+  return clients_.is_silent(client);
 }
 
-bool NatsAgent::is_silent(const Heard* heard) const {
-  if (heard != nullptr && heard->ended) return true;
-  const Clock::time_point since = Clock::now() - (heard != nullptr ? heard->silence : options_.client_silence);
-  return listening_since_ <= since && (heard == nullptr || heard->at < since);
-}
-
-// How much later a task of a silent client is to be looked at again; empty if it was long enough. How often it was
-// handed out says nothing: that counts what agents gave back, too.
 std::optional<milliseconds> NatsAgent::put_off_for(const std::string& client) {
   const MutexGuard guard(mutex_);
-  const auto heard = heard_.find(client);
-  if (heard != heard_.end() && heard->second.ended) return std::nullopt;
-  const milliseconds part = (heard != heard_.end() ? heard->second.silence : options_.client_silence) / kLooksAtSilent;
-  const Clock::time_point now = Clock::now();
-  if (missed_.size() >= kMaxClients) missed_.clear();
-  const Clock::time_point since = missed_.emplace(client, now).first->second;
-  return now - since < part * (kLooksAtSilent - 1) ? std::optional(part) : std::nullopt;
+  return clients_.put_off_for(client);
 }
 
 void NatsAgent::on_heartbeat(const NatsMessage& message) {
@@ -430,14 +276,7 @@ void NatsAgent::on_heartbeat(const NatsMessage& message) {
   std::int64_t silence_ms = 0;
   std::from_chars(text.data(), text.data() + text.size(), silence_ms);
   const MutexGuard guard(mutex_);
-  missed_.erase(client);
-  const auto found = heard_.find(client);
-  if (found == heard_.end() && heard_.size() >= kMaxClients) return;
-  Heard& heard = found != heard_.end() ? found->second : heard_[client];
-  if (found == heard_.end()) heard.silence = options_.client_silence;
-  heard.at = Clock::now();
-  heard.ended = text == kEnd;
-  if (!heard.ended) heard.silence = silence_ms > 0 ? milliseconds(silence_ms) : options_.client_silence;
+  clients_.hear(client, text == kEnd, milliseconds(silence_ms));
 }
 
 // The results that were stored for one that has died are nobody's.
@@ -445,143 +284,11 @@ void NatsAgent::forget_silent() {
   std::vector<std::string> dead;
   {
     const MutexGuard guard(mutex_);
-    const Clock::time_point now = Clock::now();
-    std::erase_if(heard_, [&](const auto& heard) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
-      if (!is_silent(&heard.second) || now - heard.second.at < heard.second.silence) return false;
-      if (heard.second.served) dead.push_back(heard.first);
-      return true;
-    });
+    dead = clients_.take_dead();
   }
   for (const std::string& client : dead) {
     log_line(LogLevel::Info, "what there is of client {} is dropped, which is silent", client);
     queues_.withdraw(client, {});
-  }
-}
-
-void NatsAgent::finish(const TaskLease& lease, std::vector<std::byte> result) {
-  hand_over(lease, std::move(result), 0);
-}
-
-void NatsAgent::tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) {
-  hand_over(lease, std::move(result), part);
-}
-
-void NatsAgent::hand_over(const TaskLease& lease, std::vector<std::byte> result, unsigned part) {
-  const std::optional<NatsHead> task = head_of(lease);
-  if (!task) throw std::invalid_argument("a lease that is of no engine");
-  if (is_silent(lease.id.client)) {
-    // Stored, it would stay: nobody takes it.
-    if (part > 0) return;
-    link_.publish(ack_of(lease), "+ACK");
-    if (task->elsewhere) pieces_.erase(*task->elsewhere);
-    const MutexGuard guard(mutex_);
-    held_.erase(ack_of(lease));
-    return;
-  }
-  const auto finishing = std::make_shared<Finishing>();
-  finishing->ack = ack_of(lease);
-  finishing->part = part;
-  finishing->head.id = lease.id;
-  finishing->head.node = node_;
-  if (part == 0) finishing->of_task = task->elsewhere;
-  finishing->result = std::move(result);
-  std::uint64_t number = 0;
-  {
-    const MutexGuard guard(mutex_);
-    while (!finishing_.empty() && !stopped_ && link_.state() != EngineState::Refused &&
-           (finishing_bytes_ + finishing->result.size() > options_.unstored_bytes ||
-            finishing_.size() >= options_.unstored_items))
-      stored_.wait_for(mutex_, kLook);
-    number = next_finishing_++;
-    finishing->sent = true;
-    finishing_.emplace(number, finishing);
-    finishing_bytes_ += finishing->result.size();
-    if (part == 0) held_.erase(finishing->ack);
-    // One that was not heard yet is to be missed, too.
-    if (heard_.size() < kMaxClients)
-      heard_.try_emplace(lease.id.client, Heard{Clock::now(), options_.client_silence}).first->second.served = true;
-  }
-  if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
-}
-
-bool NatsAgent::send(std::uint64_t number, const std::shared_ptr<Finishing>& finishing) {
-  // Only who has set `sent` is here, so what follows is one's own until on_reply().
-  NatsHead& head = finishing->head;
-  std::span<const std::byte> payload = finishing->result;
-  if (pieces_.too_large(payload.size())) {
-    if (link_.state() != EngineState::Connected) return false;
-    // The keeper may be here itself: what it does in time goes on.
-    const auto go_on = [this] {
-      publisher_.expire();
-      renew_finishing();
-      return !keeper_.stopping();
-    };
-    if (!head.elsewhere) head.elsewhere = pieces_.put(payload, false, kPiecesPatience, go_on);
-    if (!head.elsewhere) return false;
-    payload = {};
-  }
-  ++finishing->times_sent;
-  std::string message_id = fmt::format("{}.{}.{}.{}", head.id.client, head.id.number, head.id.attempt, node_);
-  if (finishing->part > 0) message_id += fmt::format(".{}", finishing->part);
-  return publisher_.publish(
-      queues_.names().result(head.id.client), &head, message_id, payload,
-      [this, number](const StoredReply& reply) { on_reply(number, reply); }, Deadline::now());
-}
-
-void NatsAgent::on_reply(std::uint64_t number, const StoredReply& reply) {
-  std::shared_ptr<Finishing> finishing;
-  {
-    const MutexGuard guard(mutex_);
-    const auto found = finishing_.find(number);
-    if (found == finishing_.end()) return;
-    finishing = found->second;
-    if (!reply.stored) {
-      finishing->sent = false;
-      finishing->again_at = Clock::now() + kPause;
-    }
-  }
-  if (!reply.stored) {
-    if (!reply.full) miss_queues();
-    return;
-  }
-  // Only now: the other way round a task would be lost whose result is on its way when the server dies.
-  if (finishing->part == 0) link_.publish(finishing->ack, "+ACK");
-  if (finishing->of_task) pieces_.erase(*finishing->of_task);
-  // The result of an earlier run is there, with pieces of its own; unless it is this one, sent a second time.
-  if (reply.duplicate && finishing->times_sent == 1 && finishing->head.elsewhere)
-    pieces_.erase(*finishing->head.elsewhere);
-  {
-    // Behind all of that: when drain() returns this process may end.
-    const MutexGuard guard(mutex_);
-    if (finishing_.erase(number) == 0) return;
-    finishing_bytes_ -= finishing->result.size();
-    stored_.notify_all();
-  }
-  if (finishing->part == 0) events_.on_finished(finishing->head.id);
-}
-
-void NatsAgent::renew_finishing() {
-  const MutexGuard guard(mutex_);
-  for (auto& [number, finishing] : finishing_) {
-    if (finishing->part > 0 || Clock::now() - finishing->renewed_at < options_.lease_time / 3) continue;
-    finishing->renewed_at = Clock::now();
-    link_.publish(finishing->ack, "+WPI");
-  }
-}
-
-void NatsAgent::send_again() {
-  renew_finishing();
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<Finishing>>> due;
-  {
-    const MutexGuard guard(mutex_);
-    for (auto& [number, finishing] : finishing_) {
-      if (finishing->sent || Clock::now() < finishing->again_at) continue;
-      finishing->sent = true;
-      due.emplace_back(number, finishing);
-    }
-  }
-  for (auto& [number, finishing] : due) {
-    if (!send(number, finishing)) on_reply(number, not_stored("not connected"));
   }
 }
 
@@ -590,26 +297,6 @@ std::optional<std::vector<std::byte>> NatsAgent::fetch(const ClusterValueId& id,
   std::vector<std::byte> value;
   if (bytes == 0 || pieces_.get(list, value, [] {}) != NatsPieces::Got::All) return std::nullopt;
   return value;
-}
-
-bool NatsAgent::drain(milliseconds patience) {
-  const Deadline deadline = Deadline::after(patience);
-  const MutexGuard guard(mutex_);
-  while (!finishing_.empty() && !deadline.passed() && link_.state() != EngineState::Refused)
-    stored_.wait_for(mutex_, deadline.left(kLook));
-  return finishing_.empty();
-}
-
-std::vector<UnstoredResult> NatsAgent::take_unstored() {
-  std::vector<UnstoredResult> all;
-  const MutexGuard guard(mutex_);
-  if (link_.state() != EngineState::Refused) return all;
-  // Copied: the keeper may be about to send one.
-  for (const auto& [number, finishing] : std::exchange(finishing_, {}))
-    all.push_back({finishing->head.id, finishing->result});
-  finishing_bytes_ = 0;
-  changed();
-  return all;
 }
 
 void NatsAgent::announce(NodeInfo info) {
@@ -638,16 +325,16 @@ milliseconds NatsAgent::step(const NatsKeeper::News& news) {
     publisher_.lose_all();
   }
   publisher_.expire();
-  if (news.found_again) miss_queues();  // It may be another store.
+  if (news.found_again) maker_.miss();  // It may be another store.
   if (news.lost || news.found_again) {
     const MutexGuard guard(mutex_);
-    listening_since_ = Clock::now();
+    clients_.listen_anew();
     changed();
   }
   bool waiting = false;
   {
     const MutexGuard guard(mutex_);
-    waiting = std::any_of(finishing_.begin(), finishing_.end(), [](const auto& one) { return !one.second->sent; });
+    waiting = results_.has_unsent();
   }
   const EngineState state = link_.state();
   if (state == EngineState::Connected) {
@@ -664,24 +351,6 @@ void NatsAgent::ensure() {
   own_.aim(names.own);
   any_.aim(names.any);
 }
-
-// If they are missing. Says when to look again.
-milliseconds NatsAgent::make_queues() {
-  const std::uint64_t missed = queues_missed_;
-  if (queues_made_ == missed || link_.state() != EngineState::Connected) return kIdle;
-  try {
-    ensure();
-  } catch (const EngineError& error) {
-    log_line(LogLevel::Info, "{}", error.what());
-    return kPause;
-  }
-  queues_made_ = missed;
-  const MutexGuard guard(mutex_);
-  changed();
-  return queues_missed_ == missed ? kIdle : kPause;
-}
-
-}  // namespace
 
 std::unique_ptr<EngineAgent> connect_nats_agent(EngineOptions options, const std::string& node,
                                                 EngineAgentEvents& events) {

@@ -17,6 +17,7 @@
 #include "cluster/nats_message.hpp"
 #include "cluster/nats_publisher.hpp"
 #include "cluster/nats_pull.hpp"
+#include "cluster/nats_queue_maker.hpp"
 #include "cluster/nats_queues.hpp"
 #include "core/log.hpp"
 #include "core/mutex.hpp"
@@ -34,8 +35,6 @@ constexpr milliseconds kResultRequest{5000};
 // Not sooner after one another: during an election a server refuses at once.
 constexpr milliseconds kEnsurePause{250};
 constexpr milliseconds kLook{1000};
-// Until it is woken.
-constexpr std::chrono::hours kIdle{1};
 // Within the time after which agents take a client for dead.
 constexpr int kBeats = 6;
 // A node that was silent for so long is not one of all nodes; for so long, it is forgotten.
@@ -91,11 +90,6 @@ class NatsClient final : public EngineClient {
   void on_reply(Submission& submission, const StoredReply& reply);
   void on_result(NatsMessage message);
   void on_announcement(NatsMessage message) TANDEM_EXCLUDES(mutex_);
-  void want_ensure() {
-    ++queues_missed_;
-    maker_.wake();
-  }
-  milliseconds make_queues();
   milliseconds step(const NatsKeeper::News& news) TANDEM_EXCLUDES(mutex_);
   void beat() { link_.publish(queues_.names().heartbeat(client_), std::to_string(options_.client_silence.count())); }
   bool ask_for_results() { return results_.stand(kResultsAhead, kResultRequest); }
@@ -103,13 +97,10 @@ class NatsClient final : public EngineClient {
   const EngineOptions options_;
   const std::string client_;
   EngineClientEvents& events_;
-  // How often the queues were missed, and up to which of these times they have been made since.
-  std::atomic<std::uint64_t> queues_missed_{0};
-  std::atomic<std::uint64_t> queues_made_{0};
   Clock::time_point beat_at_{};   // The keeper's.
   bool refusal_is_told_ = false;  // The keeper's.
   NatsKeeper keeper_;
-  NatsKeeper maker_;  // Of queues: a server that does not answer is waited for, and nothing else waits with it.
+  NatsQueueMaker maker_;
   NatsLink link_;
   NatsQueues queues_;
   Mutex ensure_mutex_;  // The later name is the one that stays.
@@ -136,6 +127,8 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
     : options_(options),
       client_(client),
       events_(events),
+      maker_(
+          link_, [this] { ensure(); }, [this] { keeper_.wake(); }),
       link_(options_, servers, "tandem client " + client,
             {[this] { keeper_.lost(); }, [this] { keeper_.found_again(); }, [this] { keeper_.wake(); }}),
       queues_(link_, options_),
@@ -145,11 +138,11 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
                {[this](NatsMessage message) { on_result(std::move(message)); },
                 [this](bool gone) {
                   if (gone) {
-                    want_ensure();
+                    maker_.miss();
                   } else if (results_.stage() != NatsPull::Stage::Idle) {
                     keeper_.wake();
                   } else if (!ask_for_results()) {
-                    want_ensure();
+                    maker_.miss();
                   }
                 }}),
       announcements_(link_, queues_.names().announcement("*"), false,
@@ -157,7 +150,7 @@ NatsClient::NatsClient(const EngineOptions& options, const std::vector<EngineSer
   ensure_patiently(options_.connect_wait, [this] { ensure(); });
   beat();
   keeper_.start([this](const NatsKeeper::News& news) { return step(news); });
-  maker_.start([this](const NatsKeeper::News&) { return make_queues(); });
+  maker_.start();
 }
 
 NatsClient::~NatsClient() {
@@ -291,7 +284,7 @@ void NatsClient::send_pieces(const Large& large) {
 
 void NatsClient::on_reply(Submission& submission, const StoredReply& reply) {
   if (reply.stored && !reply.duplicate) queues_.note_task_number(reply.sequence);
-  if (!reply.stored && !reply.full) want_ensure();
+  if (!reply.stored && !reply.full) maker_.miss();
   // The message that is there already has pieces of its own. What is not known to be stored keeps its pieces: it may
   // be.
   if (reply.duplicate && submission.elsewhere) pieces_.erase(*submission.elsewhere);
@@ -323,7 +316,7 @@ bool NatsClient::store_value(std::uint64_t number, std::span<const std::byte> va
   if (!link_.wait_connected(patience)) return false;
   PieceList list = value_pieces(number);
   if (pieces_.put_as(list, value, patience, [] { return true; })) return true;
-  want_ensure();
+  maker_.miss();
   return false;
 }
 
@@ -402,34 +395,20 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
   for (const auto& submission : unsent) on_reply(*submission, not_stored("it could not be sent in time"));
   if (link_.state() == EngineState::Refused && !std::exchange(refusal_is_told_, true)) events_.on_refused();
   if (link_.state() != EngineState::Connected) return kLook;
-  if (news.found_again) want_ensure();  // It may be another store.
+  if (news.found_again) maker_.miss();  // It may be another store.
   const milliseconds rhythm = options_.client_silence / kBeats;
   if (Clock::now() >= beat_at_) {
     beat();
     beat_at_ = Clock::now() + rhythm;
   }
   if (results_.stage() == NatsPull::Stage::Overdue) {
-    want_ensure();
+    maker_.miss();
     results_.forget();
   }
-  if (queues_made_ != queues_missed_) return kEnsurePause;
+  if (maker_.missing()) return kEnsurePause;
   if (results_.stage() == NatsPull::Stage::Paused) return kEnsurePause;
   if (results_.stage() == NatsPull::Stage::Idle && !ask_for_results()) return kEnsurePause;
   return std::min(kLook, rhythm);
-}
-
-milliseconds NatsClient::make_queues() {
-  const std::uint64_t missed = queues_missed_;
-  if (queues_made_ == missed || link_.state() != EngineState::Connected) return kIdle;
-  try {
-    ensure();
-  } catch (const EngineError& error) {
-    log_line(LogLevel::Info, "{}", error.what());
-    return kEnsurePause;
-  }
-  queues_made_ = missed;
-  keeper_.wake();
-  return queues_missed_ == missed ? kIdle : kEnsurePause;
 }
 
 }  // namespace
