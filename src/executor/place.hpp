@@ -11,6 +11,7 @@
 #include <tandem/detail/deadline.hpp>
 #include <tandem/detail/task.hpp>
 #include <tandem/executor_options.hpp>
+#include <tandem/thread.hpp>
 
 namespace tandem::detail {
 
@@ -62,5 +63,8 @@ class Place {
 
 /// What a task fails with that is stopped for its deadline, or because its executor gives up.
 std::exception_ptr stop_error(const Task& task, Place::Why why);
+
+/// Whether the calling thread is this one, which a place may not have yet.
+bool is_current(const std::optional<Thread>& thread);
 
 }  // namespace tandem::detail

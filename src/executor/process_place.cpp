@@ -410,7 +410,7 @@ void ProcessPlace::stop(Task& task, Why why) noexcept {
 
 bool ProcessPlace::in_own_thread() const {
   MutexGuard guard(mutex_);
-  return thread_ && thread_->id() == current_thread().id();
+  return is_current(thread_);
 }
 
 bool ProcessPlace::join(const Deadline& deadline) {
