@@ -17,7 +17,7 @@ MEBIBYTE = 1 << 20
 CLIENT_CORES = 1.0  # Its results are told by one thread, and its tasks handed out by one.
 SERVER_CORES = 2.0  # One for the stream of tasks and one for that of results: each is written under one lock.
 NETWORK_BYTES = 1.25e9  # Of the server, each way: 10 Gbit/s.
-# src/cluster/cluster_place.cpp and include/tandem/cluster.hpp.
+# src/cluster/task_pace.cpp and include/tandem/cluster.hpp.
 BATCH_SECONDS, MOST_IN_BATCH, SHORT_SECONDS, CHUNK_SECONDS = 4e-3, 128, 5e-3, 5e-3
 # Three servers, each task and result stored by all: what that cost beside one where engines were chosen, 5,500 tasks a second
 # instead of 15,000, and 123 MB/s instead of 375.

@@ -4,39 +4,37 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <tandem/thread.hpp>
 
+#include "cluster/census_watch.hpp"
 #include "cluster/engine.hpp"
+#include "cluster/flights.hpp"
+#include "cluster/heard_nodes.hpp"
+#include "cluster/kept_values.hpp"
 #include "cluster/local_cluster.hpp"
 #include "cluster/task_message.hpp"
+#include "cluster/task_pace.hpp"
 #include "core/mutex.hpp"
 #include "executor/executor_core.hpp"
 #include "executor/place.hpp"
 
 namespace tandem::detail {
 
-/// For tests: how long each call is taken to take, whatever it took. 0: as measured.
-extern std::atomic<std::int64_t> assumed_call_nanoseconds;
-
 /// The client's side of a cluster. Keeps each task until its result is there, whatever the engine forgets.
 ///
 /// As many tasks are out as the nodes that were heard have room for, a few more if they are short: the others wait in
 /// the executor's queue, where they can be cancelled. One thread hands tasks to the engine and looks what it holds;
-/// results are told in the engine's thread.
+/// results are told in the engine's thread. cluster_place_submit.cpp has the way of a task to the engine,
+/// cluster_place_results.cpp what comes back, or does not.
 class ClusterPlace final : public Place, private EngineClientEvents {
  public:
   struct Options {
@@ -72,48 +70,13 @@ class ClusterPlace final : public Place, private EngineClientEvents {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// A task that was taken from the core and has no result yet.
-  struct Flight {
-    enum class Step {
-      ToSubmit,
-      Submitted,  ///< The engine has it and has not said whether it is stored.
-      Stored,
-    };
-    TaskPtr task;
-    std::uint32_t attempt = 1;
-    std::uint64_t carrier = 0;            ///< The number that the engine knows: its own, or that of its batch.
-    std::uint32_t deliveries = 0;         ///< Of earlier attempts: agents that did not come back.
-    std::vector<std::uint64_t> values{};  ///< What it needs on its node.
-    Step step = Step::ToSubmit;
-    Clock::time_point stored_at{};   ///< When it was heard that it is.
-    Clock::time_point running_at{};  ///< When a node said last that it runs.
-    std::string node{};              ///< Which one.
-  };
-  using Flights = std::map<std::uint64_t, Flight>;
-  /// Several flights in one message.
-  struct Batch {
-    std::vector<std::uint64_t> numbers;
-    std::size_t left = 0;  ///< Those that have no result yet.
-  };
+  /// How often it is looked whether the engine still has everything: a few round trips each time.
+  static constexpr std::chrono::seconds kLook{1};
+
   /// What is handed to the engine in one message. Value.
   struct Parcel {
     ClusterTaskId id;
     std::vector<std::byte> payload;
-  };
-  /// A value that tasks refer to, or the initializer.
-  struct Kept {
-    SharedObjectPtr object;
-    bool is_stored = false;
-    Clock::time_point used_at{};
-  };
-  /// A node of this build.
-  struct Node {
-    std::size_t slots = 0;
-    std::chrono::nanoseconds cpu_time{};
-    std::uint64_t memory_bytes = 0;
-    bool leaving = false;
-    Clock::time_point heard_at{};
-    std::optional<std::uint64_t> task{};  ///< One that it runs, of this client.
   };
 
   void on_stored(const ClusterTaskId& id, const std::vector<std::string>& nodes) override;
@@ -137,19 +100,10 @@ class ClusterPlace final : public Place, private EngineClientEvents {
       TANDEM_EXCLUDES(mutex_);
   /// The next message for the engine; empty if nothing waits. What cannot be encoded fails.
   std::optional<Parcel> next_parcel() TANDEM_EXCLUDES(mutex_);
-  std::vector<std::uint64_t> next_numbers(ClusterTaskId& id) TANDEM_REQUIRES(mutex_);
-  bool is_to_submit(std::uint64_t number) const TANDEM_REQUIRES(mutex_);
-  bool fits_a_batch(const Flight& flight) const TANDEM_REQUIRES(mutex_);
   /// Whether a task that comes now may be handed to the engine by who submits it.
   bool may_submit_here() const TANDEM_REQUIRES(mutex_);
-  std::vector<std::uint64_t> numbers_of(std::uint64_t carrier) const TANDEM_REQUIRES(mutex_);
-  /// Its batch, if it is in one, is not its carrier any more.
-  void leave_batch(Flight& flight) TANDEM_REQUIRES(mutex_);
-  void erase(Flights::iterator flight) TANDEM_REQUIRES(mutex_);
-  void note_time(std::int64_t nanoseconds) TANDEM_REQUIRES(mutex_);
   /// Notes what a task needs on its node. Whether the engine has all of it.
   bool note_values(Flight& flight) TANDEM_REQUIRES(mutex_);
-  void note_value(const SharedObjectPtr& object, Flight& flight) TANDEM_REQUIRES(mutex_);
   /// Stores values that the engine has not, or has lost; false if it takes nothing now.
   bool store_values();
   /// Drops those that no task can name any more.
@@ -165,13 +119,10 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   static void cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept;
   /// Says so if tasks wait and nobody is there for them.
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
-  std::size_t slots_of_nodes() const TANDEM_REQUIRES(mutex_);
   /// How many tasks may run at once.
   std::size_t slots() const TANDEM_REQUIRES(mutex_);
   std::size_t window() const TANDEM_REQUIRES(mutex_);
-  std::size_t most_in_batch() const TANDEM_REQUIRES(mutex_);
   bool ended() TANDEM_REQUIRES(mutex_);
-  Flights::iterator flight_of(const Task& task) TANDEM_REQUIRES(mutex_);
   void wake() TANDEM_REQUIRES(mutex_) {
     woken_ = true;
     changed_.notify_all();
@@ -185,16 +136,10 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   mutable Mutex mutex_;
   ConditionVariable changed_;
   Flights flights_ TANDEM_GUARDED_BY(mutex_);
-  std::deque<std::uint64_t> to_submit_ TANDEM_GUARDED_BY(mutex_);   // Carriers.
-  std::map<std::uint64_t, Kept> values_ TANDEM_GUARDED_BY(mutex_);  // By the generation of their objects.
-  std::uint64_t last_number_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::unordered_map<std::uint64_t, Batch> batches_ TANDEM_GUARDED_BY(mutex_);
-  std::size_t in_batches_ TANDEM_GUARDED_BY(mutex_) = 0;  // Flights.
-  std::size_t share_ TANDEM_GUARDED_BY(mutex_) = 1;       // How many tasks are to go into one message.
-  std::map<std::string, Node> nodes_ TANDEM_GUARDED_BY(mutex_);
-  std::unordered_set<std::string> strangers_ TANDEM_GUARDED_BY(mutex_);  // Nodes of other builds.
-  std::size_t telling_ TANDEM_GUARDED_BY(mutex_) = 0;                    // Results that are being told.
-  double task_nanoseconds_ TANDEM_GUARDED_BY(mutex_) = 0;                // 0: unknown.
+  KeptValues values_ TANDEM_GUARDED_BY(mutex_);
+  HeardNodes nodes_ TANDEM_GUARDED_BY(mutex_);
+  std::size_t telling_ TANDEM_GUARDED_BY(mutex_) = 0;  // Results that are being told.
+  TaskPace pace_ TANDEM_GUARDED_BY(mutex_);
   bool woken_ TANDEM_GUARDED_BY(mutex_) = false;
   bool given_up_ TANDEM_GUARDED_BY(mutex_) = false;  // Nothing is handed out any more.
   std::optional<Thread> thread_ TANDEM_GUARDED_BY(mutex_);
@@ -206,8 +151,7 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   // Of the place's thread alone.
   std::shared_ptr<EngineClient> own_engine_;
   Clock::time_point look_at_{};
-  unsigned looks_ = 0;  // With something missing, one after the other.
-  std::optional<std::uint64_t> generation_;
+  CensusWatch census_;
   Clock::time_point lonely_since_{};
   bool complained_ = false;
 };

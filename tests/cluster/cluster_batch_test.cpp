@@ -14,8 +14,8 @@
 
 #include "cluster/batch_message.hpp"
 #include "cluster/cluster_fixture.hpp"
-#include "cluster/cluster_place.hpp"
 #include "cluster/local_cluster.hpp"
+#include "cluster/task_pace.hpp"
 #include "support/executor_places.hpp"
 
 namespace tandem::testing {
