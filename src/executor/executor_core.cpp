@@ -310,12 +310,19 @@ void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(con
 
 void ExecutorCore::give_back(Task& task) noexcept {
   if (task.options().deadline) clock_.forget(task);
-  MutexGuard guard(mutex_);
-  if (!task.state().unstart()) return;
-  --task.attempts_;
-  task.state().add_reference();
-  queue_.push_front(task);
-  queued_ += task.items();
+  std::exception_ptr broken;
+  {
+    MutexGuard guard(mutex_);
+    broken = broken_;  // Then nobody takes anything from the queue any more.
+    if (!broken) {
+      if (!task.state().unstart()) return;
+      --task.attempts_;
+      task.state().add_reference();
+      queue_.push_front(task);
+      queued_ += task.items();
+    }
+  }
+  if (broken) fail(task, std::move(broken));
 }
 
 bool ExecutorCore::has_queued() {
@@ -342,7 +349,7 @@ void ExecutorCore::failed(Task& task, std::exception_ptr error, bool final_error
   if (!final_error && task.attempts() <= task.options().retries) {
     if (task.options().deadline) clock_.forget(task);
     MutexGuard guard(mutex_);
-    if (!given_up_.load() && task.state().unstart()) {
+    if (broken_ == nullptr && !given_up_.load() && task.state().unstart()) {
       if (trace_ != nullptr) trace_->ended(task, "retried", error);
       task.state().add_reference();
       queue_.push_back(task);
