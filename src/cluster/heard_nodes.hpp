@@ -7,7 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "cluster/engine.hpp"
 
@@ -33,7 +33,7 @@ class HeardNodes {
   /// Forgets those that are silent.
   HeardNode& hear(const NodeInfo& info, Clock::time_point now);
   /// One of another build. Whether it was heard for the first time.
-  bool hear_stranger(const std::string& node) { return strangers_.insert(node).second; }
+  bool hear_stranger(const std::string& node, Clock::time_point now);
   void clear() { nodes_.clear(); }
 
   /// Some of them may be silent by now, which is_silent() tells.
@@ -43,11 +43,11 @@ class HeardNodes {
   bool has_any() const;
   /// How many tasks they have room for, all together, but for those that leave.
   std::size_t slots() const;
-  std::size_t strangers() const noexcept { return strangers_.size(); }
+  std::size_t strangers() const;
 
  private:
   std::map<std::string, HeardNode> nodes_;
-  std::unordered_set<std::string> strangers_;
+  std::unordered_map<std::string, Clock::time_point> strangers_;  // When they were heard last.
 };
 
 }  // namespace tandem::detail

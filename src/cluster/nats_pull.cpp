@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace tandem::detail {
@@ -70,7 +71,8 @@ NatsPull::Stage NatsPull::stage() const {
   const MutexGuard guard(mutex_);
   const auto now = std::chrono::steady_clock::now();
   if (stage_ == Stage::Paused) return now >= idle_at_ ? Stage::Idle : Stage::Paused;
-  return stage_ != Stage::Idle && now >= overdue_at_ ? Stage::Overdue : stage_;
+  // While a message is taken, what comes behind it waits here, not at the server.
+  return stage_ != Stage::Idle && !taking_ && now >= overdue_at_ ? Stage::Overdue : stage_;
 }
 
 void NatsPull::forget() {
@@ -88,6 +90,12 @@ bool NatsPull::ends_request(int status, std::string_view subject, bool refused) 
   return true;
 }
 
+void NatsPull::set_taking(bool taking) {
+  const MutexGuard guard(mutex_);
+  taking_ = taking;
+  if (!taking) overdue_at_ = std::max(overdue_at_, std::chrono::steady_clock::now() + kOverdue);
+}
+
 void NatsPull::take(NatsMessage message) {
   const int status = natsMsg_GetReply(message.get()) != nullptr ? 0 : status_of(message.get());
   if (status == 100) return;  // The server is alive.
@@ -96,7 +104,11 @@ void NatsPull::take(NatsMessage message) {
   // Beyond the bytes that were asked for is an ordinary end, though a 409.
   const bool refused = status == 503 || (status == 409 && why.find("MaxBytes") == std::string_view::npos);
   const bool ended = ends_request(status, natsMsg_GetSubject(message.get()), refused);
-  if (status == 0 && natsMsg_GetReply(message.get()) != nullptr) callbacks_.on_message(std::move(message));
+  if (status == 0 && natsMsg_GetReply(message.get()) != nullptr) {
+    set_taking(true);
+    callbacks_.on_message(std::move(message));
+    set_taking(false);
+  }
   if (ended) callbacks_.on_end(gone);
 }
 

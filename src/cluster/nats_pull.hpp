@@ -54,6 +54,7 @@ class NatsPull {
   bool request(Stage stage, std::size_t messages, std::chrono::milliseconds expires, const std::string& text)
       TANDEM_EXCLUDES(mutex_);
   void take(NatsMessage message) TANDEM_EXCLUDES(mutex_);
+  void set_taking(bool taking) TANDEM_EXCLUDES(mutex_);
   bool ends_request(int status, std::string_view subject, bool refused) TANDEM_EXCLUDES(mutex_);
 
   const NatsLink& link_;
@@ -67,7 +68,8 @@ class NatsPull {
   std::size_t left_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::chrono::steady_clock::time_point idle_at_ TANDEM_GUARDED_BY(mutex_){};  // While it is paused.
   std::chrono::steady_clock::time_point overdue_at_ TANDEM_GUARDED_BY(mutex_){};
-  NatsSubscription answers_;  // Last: it ends before what its callback uses.
+  bool taking_ TANDEM_GUARDED_BY(mutex_) = false;  // A callback has a message now.
+  NatsSubscription answers_;                       // Last: it ends before what its callback uses.
 };
 
 }  // namespace tandem::detail
