@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <tandem/cluster_options.hpp>
 #include <tandem/error.hpp>
 
 #include "cluster/batch_message.hpp"
@@ -19,6 +20,8 @@ namespace {
 
 // How soon a value is looked for again that was not there.
 constexpr std::chrono::milliseconds kFetchAgain{200};
+// What an outcome has besides its value: less.
+constexpr std::size_t kOutcomeCost = 1024;
 
 }  // namespace
 
@@ -229,6 +232,11 @@ void AgentCore::ended(const std::string& key, FutureState& state) noexcept {
   if (state.outcome() == FutureState::Outcome::Value) {
     outcome = outcome_of_value(std::move(static_cast<LeasedTask&>(state).value()));
     outcome.pid = static_cast<LeasedTask&>(state).pid();
+    if (const std::uint64_t most = engine_->most_payload_bytes(); outcome.bytes.size() + kOutcomeCost > most)
+      outcome = outcome_of_error(std::make_exception_ptr(
+          ClusterError(fmt::format("a result of {} bytes: the store of the cluster takes {} bytes at most; what is "
+                                   "large belongs into a shared file",
+                                   outcome.bytes.size(), most))));
   } else if (state.outcome() == FutureState::Outcome::Error) {
     outcome = is_broken(key) ? outcome_of_broken(state.error()) : outcome_of_error(state.error());
   } else {
@@ -277,6 +285,14 @@ void AgentCore::finish(const CarrierPtr& carrier) {
   if (!is_batch(carrier->lease.id)) return engine_->finish(carrier->lease, std::move(carrier->outcomes.front().bytes));
   std::vector<std::byte> all;
   for (const BatchItem& item : carrier->outcomes) add_to_batch(all, item);
+  if (all.size() > engine_->most_payload_bytes()) {
+    // Each by itself has room: once more, alone.
+    TaskOutcome again;
+    again.kind = TaskOutcome::kGivenBack;
+    all.clear();
+    for (const BatchItem& item : carrier->outcomes)
+      add_to_batch(all, {item.number, item.attempt, encode_outcome(again)});
+  }
   engine_->finish(carrier->lease, std::move(all));
 }
 

@@ -33,17 +33,19 @@ ClusterPlace::ClusterPlace(Options options)
   own_engine_ = engine_;
 }
 
-ClusterPlace::~ClusterPlace() {
+ClusterPlace::~ClusterPlace() TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+  if (::getpid() != owner_) {
+    // Forked off: the connection and its threads are the other process's, which this one must not disturb. One of them
+    // may have had the mutex.
+    static_cast<void>(new std::shared_ptr<EngineClient>(std::move(engine_)));
+    static_cast<void>(new std::shared_ptr<EngineClient>(std::move(own_engine_)));
+    return;
+  }
   std::shared_ptr<EngineClient> engine;
   {
     const MutexGuard guard(mutex_);
+    over_ = true;
     engine = std::move(engine_);
-  }
-  if (::getpid() != owner_) {
-    // Forked off: the connection and its threads are the other process's, which this one must not disturb.
-    static_cast<void>(new std::shared_ptr<EngineClient>(std::move(engine)));
-    static_cast<void>(new std::shared_ptr<EngineClient>(std::move(own_engine_)));
-    return;
   }
   own_engine_.reset();
   // Without the mutex: it waits for callbacks.
@@ -58,7 +60,10 @@ std::size_t ClusterPlace::hear_slots(std::size_t agents, milliseconds patience) 
 }
 
 void ClusterPlace::open(std::shared_ptr<ExecutorCore> core) {
-  core_ = core.get();
+  {
+    const MutexGuard guard(mutex_);
+    core_ = core.get();
+  }
   const ExecutorOptions& options = core->options();
   if (options.gil) throw std::invalid_argument("machines share no Gil: the option is for a ThreadExecutor");
   if (options.start_method || options.tasks_per_child || options.worker_memory_bytes)
@@ -147,6 +152,7 @@ void ClusterPlace::run() {
   std::shared_ptr<LocalClusterKeeper> local;
   {
     const MutexGuard guard(mutex_);
+    over_ = true;
     engine_.reset();
     nodes_.clear();
     local = std::move(local_);
@@ -173,6 +179,7 @@ void ClusterPlace::stop(Task& task, Why why) noexcept {
       held = std::move(found->second.task);
       id = {client_, found->first, found->second.attempt};
       node = found->second.node;
+      stopped_.add(found->second.carrier, id);
       flights_.erase(found->first);
       engine = engine_;
       wake();
@@ -187,21 +194,21 @@ void ClusterPlace::stop(Task& task, Why why) noexcept {
 
 bool ClusterPlace::join(const Deadline& deadline) {
   Thread* thread = nullptr;
-  std::shared_ptr<EngineClient> engine;
+  std::shared_ptr<EngineClient> engine, own_engine;
   std::shared_ptr<LocalClusterKeeper> local;
   {
     const MutexGuard guard(mutex_);
     if (thread_) {
       thread = &*thread_;
     } else {
+      over_ = true;
       engine = std::move(engine_);
+      own_engine = std::move(own_engine_);
       local = std::move(local_);
       nodes_.clear();
     }
   }
-  if (thread != nullptr) return thread->join_for(deadline.left(std::chrono::hours(24 * 365)));
-  own_engine_.reset();
-  return true;
+  return thread == nullptr || thread->join_for(deadline.left(std::chrono::hours(24 * 365)));
 }
 
 std::vector<GivenUpTask> ClusterPlace::give_up() {

@@ -21,6 +21,7 @@
 #include "cluster/heard_nodes.hpp"
 #include "cluster/kept_values.hpp"
 #include "cluster/local_cluster.hpp"
+#include "cluster/stopped_tasks.hpp"
 #include "cluster/task_message.hpp"
 #include "cluster/task_pace.hpp"
 #include "core/mutex.hpp"
@@ -83,8 +84,10 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void on_submit_error(const ClusterTaskId& id, const std::string& why) override;
   void on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) override;
   void on_node(const NodeInfo& node) override;
+  void note_node(const NodeInfo& info) TANDEM_REQUIRES(mutex_);
   /// One task's result, by its own number.
-  void take(const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept;
+  void take(const ClusterTaskId& id, std::uint64_t carrier, const std::string& node,
+            std::span<const std::byte> result) noexcept;
   void tell(Task& task, TaskOutcome outcome, const std::string& node) noexcept;
   void note_in_trace(const Task& task, const std::string& node, pid_t pid,
                      std::chrono::nanoseconds took) const noexcept;
@@ -102,8 +105,9 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   std::optional<Parcel> next_parcel() TANDEM_EXCLUDES(mutex_);
   /// Whether a task that comes now may be handed to the engine by who submits it.
   bool may_submit_here() const TANDEM_REQUIRES(mutex_);
-  /// Notes what a task needs on its node. Whether the engine has all of it.
-  bool note_values(Flight& flight) TANDEM_REQUIRES(mutex_);
+  /// Notes what a task needs on its node, each of at most `most` bytes. Whether the engine has all of it. Throws
+  /// ClusterError.
+  bool note_values(Flight& flight, std::uint64_t most) TANDEM_REQUIRES(mutex_);
   /// Stores values that the engine has not, or has lost; false if it takes nothing now.
   bool store_values();
   /// Drops those that no task can name any more.
@@ -117,8 +121,12 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void find_loss() noexcept;
   void break_off(const std::string& text) noexcept;
   static void cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept;
-  /// Says so if tasks wait and nobody is there for them.
+  /// Ends what was counted in `telling_`. The copy goes first: the last one must not go in a thread of the engine.
+  void told(std::shared_ptr<EngineClient> engine) TANDEM_EXCLUDES(mutex_);
+  /// Says so if tasks wait and nobody is there for them, or if the engine has stored nothing for long.
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
+  void complain_of_refusals() TANDEM_REQUIRES(mutex_);
+  void note_refusal(const std::string& why) TANDEM_REQUIRES(mutex_);
   /// How many tasks may run at once.
   std::size_t slots() const TANDEM_REQUIRES(mutex_);
   std::size_t window() const TANDEM_REQUIRES(mutex_);
@@ -131,24 +139,31 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   const Options options_;
   const std::string client_;
   const pid_t owner_ = ::getpid();
-  ExecutorCore* core_ = nullptr;  // Whose place this is.
+  // Whose place this is. Null before open(), which the engine's thread may see: it looks with the mutex.
+  ExecutorCore* core_ = nullptr;
 
   mutable Mutex mutex_;
   ConditionVariable changed_;
   Flights flights_ TANDEM_GUARDED_BY(mutex_);
   KeptValues values_ TANDEM_GUARDED_BY(mutex_);
   HeardNodes nodes_ TANDEM_GUARDED_BY(mutex_);
-  std::size_t telling_ TANDEM_GUARDED_BY(mutex_) = 0;  // Results that are being told.
+  StoppedTasks stopped_ TANDEM_GUARDED_BY(mutex_);
+  std::size_t telling_ TANDEM_GUARDED_BY(mutex_) = 0;  // Calls of the engine, and failures, that are under way.
   TaskPace pace_ TANDEM_GUARDED_BY(mutex_);
   bool woken_ TANDEM_GUARDED_BY(mutex_) = false;
+  // Since when nothing was stored though something was sent, and why; until when that is not said again.
+  std::optional<Clock::time_point> refused_since_ TANDEM_GUARDED_BY(mutex_);
+  std::string refused_why_ TANDEM_GUARDED_BY(mutex_){};
+  Clock::time_point refusal_told_until_ TANDEM_GUARDED_BY(mutex_){};
   bool given_up_ TANDEM_GUARDED_BY(mutex_) = false;  // Nothing is handed out any more.
+  bool over_ TANDEM_GUARDED_BY(mutex_) = false;      // The connection is about to end.
   std::optional<Thread> thread_ TANDEM_GUARDED_BY(mutex_);
   std::vector<TaskPtr> taken_ TANDEM_GUARDED_BY(mutex_);  // For fill().
   std::shared_ptr<LocalClusterKeeper> local_ TANDEM_GUARDED_BY(mutex_);
   // Last: its callbacks use the rest.
   std::shared_ptr<EngineClient> engine_ TANDEM_GUARDED_BY(mutex_);
 
-  // Of the place's thread alone.
+  // Of the place's thread alone, or, as long as there is none, of who ends the place.
   std::shared_ptr<EngineClient> own_engine_;
   Clock::time_point look_at_{};
   CensusWatch census_;

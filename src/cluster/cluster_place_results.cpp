@@ -17,6 +17,8 @@ namespace {
 constexpr std::chrono::seconds kRunning{3};
 // How long tasks may wait without a node before that is said.
 constexpr std::chrono::seconds kLonely{5};
+// How long nothing may be stored before that is said, and when it is said again.
+constexpr std::chrono::seconds kRefused{10}, kRefusedAgain{60};
 
 thread_local const ClusterPlace* t_telling = nullptr;
 
@@ -29,6 +31,7 @@ void ClusterPlace::look() {
   {
     const MutexGuard guard(mutex_);
     complain_of_no_nodes();
+    complain_of_refusals();
     stored = flights_.stored();
     flights_.queue_rest();
   }
@@ -70,6 +73,15 @@ void ClusterPlace::complain_of_no_nodes() {
            core_->name(), options_.engine.build_id, options_.engine.pool, nodes_.strangers());
 }
 
+void ClusterPlace::complain_of_refusals() {
+  const Clock::time_point now = Clock::now();
+  if (flights_.empty()) refused_since_.reset();
+  if (!refused_since_ || now - *refused_since_ < kRefused || now < refusal_told_until_) return;
+  refusal_told_until_ = now + kRefusedAgain;
+  log_line(LogLevel::Warning, "the tasks of the executor {} wait: nothing was stored for {} s: {}", core_->name(),
+           std::chrono::duration_cast<std::chrono::seconds>(now - *refused_since_).count(), refused_why_);
+}
+
 void ClusterPlace::find_loss() noexcept {
   std::shared_ptr<LocalClusterKeeper> local;
   {
@@ -106,13 +118,26 @@ void ClusterPlace::cancel(EngineClient& engine, const ClusterTaskId& id, const s
   }
 }
 
+void ClusterPlace::told(std::shared_ptr<EngineClient> engine) {
+  engine.reset();
+  const MutexGuard guard(mutex_);
+  --telling_;
+  if (!core_->is_open()) wake();
+}
+
 void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) {
+  {
+    const MutexGuard guard(mutex_);
+    if (core_ == nullptr) return;  // It cannot be of a task of this place, which has had none yet.
+    ++telling_;
+  }
   t_telling = this;
   if (!is_batch(id)) {
-    take(id, node, result);
+    take(id, id.number, node, result);
   } else {
     try {
-      for (const BatchItem& item : decode_batch(result)) take({id.client, item.number, item.attempt}, node, item.bytes);
+      for (const BatchItem& item : decode_batch(result))
+        take({id.client, item.number, item.attempt}, id.number, node, item.bytes);
     } catch (const std::exception& error) {
       // What is missing then is missing in the census, too.
       log_line(LogLevel::Warning, "results from node {} that cannot be read: {}", node, error.what());
@@ -125,17 +150,20 @@ void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, s
     fill();
     if (may_submit_here() && core_->is_open()) {
       engine = engine_;
-    } else if (!flights_.none_waits() || !core_->is_open()) {
+    } else if (!flights_.none_waits()) {
       wake();
     }
   }
   // By this thread, which has the core now.
-  if (engine == nullptr || submit_here(*engine)) return;
-  const MutexGuard guard(mutex_);
-  wake();
+  if (engine != nullptr && !submit_here(*engine)) {
+    const MutexGuard guard(mutex_);
+    wake();
+  }
+  told(std::move(engine));
 }
 
-void ClusterPlace::take(const ClusterTaskId& id, const std::string& node, std::span<const std::byte> result) noexcept {
+void ClusterPlace::take(const ClusterTaskId& id, std::uint64_t carrier, const std::string& node,
+                        std::span<const std::byte> result) noexcept {
   TaskOutcome outcome;
   try {
     outcome = decode_outcome(result);
@@ -147,7 +175,7 @@ void ClusterPlace::take(const ClusterTaskId& id, const std::string& node, std::s
   {
     const MutexGuard guard(mutex_);
     Flight* const found = flights_.find(id.number);
-    if (found == nullptr) return;  // It came before, or nobody wants it any more.
+    if (found == nullptr) return stopped_.erase(carrier, id);  // It came before, or nobody wants it any more.
     Flight& flight = *found;
     const bool is_back = not_begun || outcome.kind == TaskOutcome::kGivenBack;
     // An earlier attempt may come late, or twice.
@@ -163,16 +191,12 @@ void ClusterPlace::take(const ClusterTaskId& id, const std::string& node, std::s
     }
     task = std::move(flight.task);
     flights_.erase(id.number);
-    ++telling_;
   }
   if (not_begun) {
     core_->give_back(*task);
   } else {
     tell(*task, std::move(outcome), node);
   }
-  task.reset();
-  const MutexGuard guard(mutex_);
-  --telling_;
 }
 
 void ClusterPlace::tell(Task& task, TaskOutcome outcome, const std::string& node) noexcept {
@@ -205,10 +229,27 @@ void ClusterPlace::note_in_trace(const Task& task, const std::string& node, pid_
 }
 
 void ClusterPlace::on_node(const NodeInfo& info) {
-  const MutexGuard guard(mutex_);
+  std::vector<ClusterTaskId> stopped;
+  std::shared_ptr<EngineClient> engine;
+  {
+    const MutexGuard guard(mutex_);
+    if (over_) return;
+    note_node(info);
+    for (const ClusterTaskId& id : info.running)
+      if (id.client == client_) stopped_.append_carried_by(id.number, stopped);
+    if (stopped.empty() || engine_ == nullptr || core_ == nullptr) return;
+    engine = engine_;
+    ++telling_;
+  }
+  // It has not heard of that: the server was away, or the task was elsewhere then.
+  for (const ClusterTaskId& id : stopped) cancel(*engine, id, info.node);
+  told(std::move(engine));
+}
+
+void ClusterPlace::note_node(const NodeInfo& info) {
   const Clock::time_point now = Clock::now();
   if (info.build_id != options_.engine.build_id) {
-    if (nodes_.hear_stranger(info.node))
+    if (nodes_.hear_stranger(info.node, now))
       log_line(LogLevel::Info, "node {} runs another build ({}) and gets no tasks of this one", info.node,
                info.build_id);
     return;

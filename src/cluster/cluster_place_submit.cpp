@@ -1,9 +1,14 @@
 #include "cluster/cluster_place.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include <tandem/cluster_options.hpp>
 #include <tandem/detail/remote_task.hpp>
 #include <tandem/detail/shared_object.hpp>
 
@@ -23,6 +28,14 @@ constexpr milliseconds kStorePatience{1000};
 // Messages for each slot that are out, of short tasks: one that runs, one that is there next, one on its way. The
 // others wait in the executor's queue, so that they go in few messages.
 constexpr std::size_t kMessagesPerSlot = 3;
+
+// What no store would ever take is not tried for ever.
+void check_fits(const char* what, std::uint64_t bytes, std::uint64_t most) {
+  if (bytes > most)
+    throw ClusterError(fmt::format(
+        "{} of {} bytes: the store of the cluster takes {} bytes at most; what is large belongs into a shared file",
+        what, bytes, most));
+}
 
 bool never_alone(const Task&) {
   return false;
@@ -51,15 +64,16 @@ void ClusterPlace::fill() {
   }
 }
 
-bool ClusterPlace::note_values(Flight& flight) {
+bool ClusterPlace::note_values(Flight& flight, std::uint64_t most) {
   if (flight.values.empty()) {
-    for (const SharedObjectPtr& object : values_of(static_cast<const RemoteTask&>(*flight.task)))
-      flight.values.push_back(values_.note(object));
+    std::vector<SharedObjectPtr> objects = values_of(static_cast<const RemoteTask&>(*flight.task));
     if (options_.initializer != nullptr) {
-      flight.values.push_back(values_.note(options_.initializer));
-      for (const auto& [id, kind] : parcel_references(*options_.initializer))
-        flight.values.push_back(values_.note(attach(id, kind)));
+      objects.push_back(options_.initializer);
+      for (const auto& [id, kind] : parcel_references(*options_.initializer)) objects.push_back(attach(id, kind));
     }
+    for (const SharedObjectPtr& object : objects)
+      check_fits("a Broadcast, or an initializer,", parcel_bytes(*object).second, most);
+    for (const SharedObjectPtr& object : objects) flight.values.push_back(values_.note(object));
   }
   return values_.are_stored(flight.values);
 }
@@ -77,6 +91,7 @@ bool ClusterPlace::store_values() {
     if (own_engine_->store_value(number, {bytes, size}, kStorePatience)) continue;
     const MutexGuard guard(mutex_);
     values_.lose(number);
+    note_refusal(fmt::format("a value of {} bytes cannot be stored now", size));
     return false;
   }
 }
@@ -118,40 +133,43 @@ std::optional<ClusterPlace::Parcel> ClusterPlace::next_parcel() {
       const MutexGuard guard(mutex_);
       const std::vector<std::uint64_t> numbers = flights_.next(parcel.id, pace_.most_in_batch());
       if (numbers.empty()) return std::nullopt;
+      const std::uint64_t most =
+          engine_ != nullptr ? engine_->most_payload_bytes() : std::numeric_limits<std::uint64_t>::max();
       bool has_values = true;
-      for (const std::uint64_t number : numbers) {
-        Flight& flight = flights_.at(number);
+      // With the mutex: who takes a flight out of here may forget the task's arguments then. What throws has no memory,
+      // or no room in the store.
+      const auto for_each_flight = [&](const auto& prepare) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+        for (const std::uint64_t number : numbers) {
+          Flight* const flight = flights_.find(number);
+          try {
+            if (flight != nullptr) prepare(number, *flight);
+          } catch (const std::exception&) {
+            error = std::current_exception();
+            failed.push_back(std::move(flight->task));
+            flights_.erase(number);
+          }
+        }
+      };
+      for_each_flight([&](std::uint64_t, Flight& flight) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
         flight.carrier = parcel.id.number;
-        has_values = note_values(flight) && has_values;
-      }
-      if (!has_values) {
-        // They go first.
-        flights_.put_back(parcel.id.number);
-        return std::nullopt;
-      }
-      std::size_t encoded = 0;
-      for (const std::uint64_t number : numbers) {
-        Flight& flight = flights_.at(number);
-        flight.step = Flight::Step::Submitted;
-        // With the mutex: who takes the flight out of here may forget the task's arguments then.
-        try {
+        has_values = note_values(flight, most) && has_values;
+      });
+      if (has_values) {
+        for_each_flight([&](std::uint64_t number, Flight& flight) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+          flight.step = Flight::Step::Submitted;
           std::vector<std::byte> bytes = encode_task(static_cast<const RemoteTask&>(*flight.task), ticket_of(flight));
+          check_fits("arguments", bytes.size(), most);
           if (is_batch(parcel.id)) {
             add_to_batch(parcel.payload, {number, flight.attempt, std::move(bytes)});
           } else {
             parcel.payload = std::move(bytes);
           }
-          ++encoded;
-        } catch (const std::exception&) {
-          // There is no memory for it.
-          error = std::current_exception();
-          failed.push_back(std::move(flight.task));
-          flights_.erase(number);
-        }
+        });
       }
+      if (failed.empty() && has_values) return parcel;
+      if (failed.size() < numbers.size()) flights_.put_back(parcel.id.number);
+      if (failed.empty()) return std::nullopt;  // The values go first.
       telling_ += failed.size();
-      if (failed.empty()) return parcel;
-      if (encoded > 0) flights_.put_back(parcel.id.number);
       for (const std::uint64_t number : numbers)
         if (Flight* const found = flights_.find(number)) found->step = Flight::Step::ToSubmit;
     }
@@ -189,8 +207,14 @@ bool ClusterPlace::submit_here(EngineClient& engine) {
   return flights_.none_waits();
 }
 
+void ClusterPlace::note_refusal(const std::string& why) {
+  if (!refused_since_) refused_since_ = Clock::now();
+  refused_why_ = why;
+}
+
 void ClusterPlace::on_stored(const ClusterTaskId& id, const std::vector<std::string>&) {
   const MutexGuard guard(mutex_);
+  refused_since_.reset();
   for (Flights::Map::value_type* const one : flights_.carried_by(id.number)) {
     Flight& flight = one->second;
     if (!is_batch(id) && flight.attempt != id.attempt) continue;
@@ -202,6 +226,7 @@ void ClusterPlace::on_stored(const ClusterTaskId& id, const std::vector<std::str
 void ClusterPlace::on_submit_error(const ClusterTaskId& id, const std::string& why) {
   log_line(LogLevel::Debug, "a task of the executor {} is not known to be stored: {}", core_->name(), why);
   const MutexGuard guard(mutex_);
+  note_refusal(why);
   for (Flights::Map::value_type* const one : flights_.carried_by(id.number)) {
     Flight& flight = one->second;
     // At the next look: at once it would most likely meet what it met now.

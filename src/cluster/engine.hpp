@@ -159,6 +159,8 @@ class EngineClient {
                            std::chrono::milliseconds patience) = 0;
   /// Does not wait.
   virtual void erase_value(std::uint64_t number) = 0;
+  /// A task's payload, or a value, that is larger never fits into the store, however long one waits. Does not wait.
+  virtual std::uint64_t most_payload_bytes() const = 0;
   /// Looks what the engine holds. Empty if it cannot be asked now. A round trip or three.
   virtual std::optional<Census> census() = 0;
   /// Makes the queues if they are not there; the engine does so itself when it notices. Throws EngineError.
@@ -221,6 +223,8 @@ class EngineAgent {
   /// Tells the client a part of the result, `part` being another number each time; the lease stays, and a result that
   /// is told so is part of what finish() hands over in the end. It may be lost.
   virtual void tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) = 0;
+  /// A result that is larger never fits into the store, however long one waits. Does not wait.
+  virtual std::uint64_t most_payload_bytes() const = 0;
   /// The task goes to another agent at once.
   virtual void give_back(const TaskLease& lease) = 0;
   /// Looks for a value of `bytes` bytes that a client has stored. Empty if it is not there, or not all of it, or the

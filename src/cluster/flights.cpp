@@ -80,6 +80,8 @@ void Flights::submit_again(std::uint64_t number, Flight& flight) {
   leave_batch(flight);
   flight.carrier = number;
   ++flight.attempt;
+  flight.node.clear();
+  flight.running_at = {};
   flight.step = Flight::Step::ToSubmit;
   to_submit_.push_back(number);
 }

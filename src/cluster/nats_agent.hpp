@@ -47,6 +47,9 @@ class NatsAgent final : public EngineAgent {
   void announce(NodeInfo info) override;
   void stop() override TANDEM_EXCLUDES(mutex_);
   void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
+  std::uint64_t most_payload_bytes() const override {
+    return queues_.most_payload_bytes(NatsNames::node_owner(node_), pieces_.piece_bytes());
+  }
   EngineState state() const override { return link_.state(); }
 
  private:

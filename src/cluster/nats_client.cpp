@@ -57,6 +57,9 @@ class NatsClient final : public EngineClient {
   void cancel(const ClusterTaskId& id, const std::string& node) override;
   bool store_value(std::uint64_t number, std::span<const std::byte> value, milliseconds patience) override;
   void erase_value(std::uint64_t number) override;
+  std::uint64_t most_payload_bytes() const override {
+    return queues_.most_payload_bytes(NatsNames::client_owner(client_), pieces_.piece_bytes());
+  }
   std::optional<Census> census() override { return queues_.census(client_); }
   void ensure() override TANDEM_EXCLUDES(ensure_mutex_);
   std::vector<SeenNode> nodes() const override TANDEM_EXCLUDES(mutex_);
@@ -359,7 +362,11 @@ void NatsClient::on_announcement(NatsMessage message) {
   if (!node || natsMsg_GetSubject(message.get()) != queues_.names().announcement(node->node)) return;
   {
     const MutexGuard guard(mutex_);
-    std::erase_if(nodes_, [now = Clock::now()](const auto& seen) { return now - seen.second.heard_at > kForgotten; });
+    std::erase_if(nodes_, [&, now = Clock::now()](const auto& seen) TANDEM_NO_THREAD_SAFETY_ANALYSIS {
+      const bool is_gone = now - seen.second.heard_at > kForgotten;
+      if (is_gone) other_leases_.erase(seen.first);
+      return is_gone;
+    });
     if (nodes_.size() >= kMaxNodes && !nodes_.contains(node->node)) return;
     nodes_[node->node] = SeenNode{*node, Clock::now()};
     if (node->lease_time.count() != 0 && node->lease_time != options_.lease_time &&

@@ -72,6 +72,8 @@ class NatsPieces {
 
   /// Whether a payload has to be cut.
   bool too_large(std::size_t bytes) const { return bytes > piece_bytes(); }
+  /// Of a payload of one piece.
+  std::size_t piece_bytes() const;
   /// Stores all of it; empty if a piece waits for room or for the connection longer than `patience`, or ten seconds for
   /// its answer. `go_on` is called every now and then while it waits: false ends it.
   std::optional<PieceList> put(std::span<const std::byte> payload, bool shared, std::chrono::milliseconds patience,
@@ -90,7 +92,6 @@ class NatsPieces {
   void erase(const PieceList& list) const noexcept;
 
  private:
-  std::size_t piece_bytes() const;
   Got ask_leader(const PieceList& list) const;
 
   const NatsLink& link_;

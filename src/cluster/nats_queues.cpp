@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <thread>
 #include <tuple>
 
@@ -36,6 +37,10 @@ constexpr const char* kAny = "_";
 constexpr std::int64_t kStreams = 4;
 // A stream that takes less is of no use: a piece is up to 4 MiB.
 constexpr std::int64_t kLeastBytes = std::int64_t{16} << 20;
+
+// What the store takes for a piece besides its bytes: its subject, its headers, its place in the file. A good deal
+// less.
+constexpr std::uint64_t kPieceCost = 512;
 
 std::int64_t in_ns(nanoseconds time) {
   return time.count();
@@ -96,7 +101,7 @@ std::string NatsNames::client_consumer(std::int64_t created, const std::string& 
 }
 
 // Empty if the server has no room for a stream of that size.
-std::optional<std::int64_t> NatsQueues::ensure_stream(const Wanted& wanted, const Share& share) {
+std::optional<NatsQueues::Ensured> NatsQueues::ensure_stream(const Wanted& wanted, const Share& share) {
   jsErrCode code{};
   jsStreamInfo* made = nullptr;
   natsStatus status = NATS_OK;
@@ -128,13 +133,13 @@ std::optional<std::int64_t> NatsQueues::ensure_stream(const Wanted& wanted, cons
   }
   // One that somebody has made with other ages is as good; what is kept on fewer servers than is wanted here is not.
   const bool too_large = share.fresh && info->Config->MaxBytes > share.bytes;
-  if (!too_large && info->Config->Replicas >= options_.replicas) return info->Created;
+  if (!too_large && info->Config->Replicas >= options_.replicas) return Ensured{info->Created, info->Config->MaxBytes};
   if (too_large) info->Config->MaxBytes = share.bytes;
   info->Config->Replicas = std::max<std::int64_t>(info->Config->Replicas, options_.replicas);
   status = js_UpdateStream(nullptr, link_.requests(), info->Config, nullptr, &code);
   if (status != NATS_OK && is_want_of_room(code)) return std::nullopt;
   if (status != NATS_OK) fail("cannot change the queue " + wanted.name, status, code);
-  return info->Created;
+  return Ensured{info->Created, info->Config->MaxBytes};
 }
 
 // Null if there is none.
@@ -236,11 +241,13 @@ std::optional<NatsQueues::Made> NatsQueues::ensure_streams(const Share& share) {
   const auto results = ensure_stream({names_.results_stream(), names_.all_results()}, share);
   if (!results) return std::nullopt;
   for (const std::string& owner : {NatsNames::node_owner(""), NatsNames::client_owner("")}) {
-    if (!ensure_stream({names_.pieces_stream(owner), names_.all_pieces(owner), false}, share)) return std::nullopt;
+    const auto pieces = ensure_stream({names_.pieces_stream(owner), names_.all_pieces(owner), false}, share);
+    if (!pieces) return std::nullopt;
+    (NatsNames::is_client(owner) ? task_pieces_bytes_ : result_pieces_bytes_) = pieces->most_bytes;
   }
   const auto tasks = ensure_stream({names_.tasks_stream(), names_.all_tasks()}, share);
   if (!tasks) return std::nullopt;
-  return Made{*tasks, *results};
+  return Made{tasks->created, results->created};
 }
 
 NatsQueues::TaskConsumers NatsQueues::ensure_for_node(const std::string& node) {
@@ -342,6 +349,14 @@ void NatsQueues::watch(const std::string& stream, const std::string& consumer, s
   times = 0;
   log_line(LogLevel::Warning, "the consumer {} hands out {} of {} messages and is made anew", consumer, known, held);
   static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr));
+}
+
+std::uint64_t NatsQueues::most_payload_bytes(const std::string& owner, std::size_t piece_bytes) const noexcept {
+  const std::int64_t bytes = NatsNames::is_client(owner) ? task_pieces_bytes_ : result_pieces_bytes_;
+  if (bytes <= 0) return std::numeric_limits<std::uint64_t>::max();
+  const auto room = static_cast<std::uint64_t>(bytes);
+  const std::uint64_t spent = (room / piece_bytes + 1) * kPieceCost;
+  return room - std::min(room, spent);
 }
 
 void NatsQueues::note_task_number(std::uint64_t sequence) noexcept {

@@ -39,7 +39,6 @@ class NatsNames {
   /// Who stores pieces: a client and a node may have the same name.
   static std::string client_owner(const std::string& client) { return "c_" + client; }
   static std::string node_owner(const std::string& node) { return "n_" + node; }
-  static bool is_client(const std::string& owner) { return owner.starts_with("c_"); }
   /// A client's values lie among its pieces; the numbers of these have no such bit.
   static constexpr std::uint64_t kValueBit = std::uint64_t{1} << 63;
   std::string pieces(const std::string& owner, const std::string& number) const;
@@ -53,6 +52,8 @@ class NatsNames {
   std::string announcement(const std::string& node) const { return prefix_ + ".n." + node; }
   std::string heartbeat(const std::string& client) const { return prefix_ + ".h." + client; }
   std::string cancel(const std::string& node) const { return prefix_ + ".c." + build_ + "." + node; }
+
+  static bool is_client(const std::string& owner) { return owner.starts_with("c_"); }
 
  private:
   std::string pieces_prefix(const std::string& owner) const { return prefix_ + (is_client(owner) ? ".p" : ".q"); }
@@ -82,6 +83,9 @@ class NatsQueues {
   /// Throws EngineError, also if one does not answer.
   TaskConsumers ensure_for_node(const std::string& node) TANDEM_EXCLUDES(mutex_);
   std::string ensure_for_client(const std::string& client) TANDEM_EXCLUDES(mutex_);
+  /// How large a payload of this owner may be that ever fits into the store, in pieces of so many bytes; all, as long
+  /// as the queues were not looked at.
+  std::uint64_t most_payload_bytes(const std::string& owner, std::size_t piece_bytes) const noexcept;
   /// Empty if the server does not say.
   std::optional<Census> census(const std::string& client) TANDEM_EXCLUDES(mutex_);
   /// The queue of tasks took a message under this number: it has forgotten something if it ever counts less.
@@ -101,6 +105,11 @@ class NatsQueues {
     std::uint64_t last = 0;
     std::int64_t created = 0;
   };
+  // A stream that is there.
+  struct Ensured {
+    std::int64_t created = 0;
+    std::int64_t most_bytes = 0;  // That it keeps; not above 0: as many as there is room for.
+  };
   // When the streams of tasks and of results were made.
   struct Made {
     std::int64_t tasks = 0;
@@ -119,7 +128,7 @@ class NatsQueues {
   };
   Made ensure_streams() TANDEM_REQUIRES(mutex_);
   std::optional<Made> ensure_streams(const Share& share) TANDEM_REQUIRES(mutex_);
-  std::optional<std::int64_t> ensure_stream(const Wanted& wanted, const Share& share) TANDEM_REQUIRES(mutex_);
+  std::optional<Ensured> ensure_stream(const Wanted& wanted, const Share& share) TANDEM_REQUIRES(mutex_);
   NatsOwner<jsStreamInfo> find(const std::string& stream) const TANDEM_REQUIRES(mutex_);
   void check_still(const std::string& stream, std::int64_t created, const std::vector<std::string>& consumers) const
       TANDEM_REQUIRES(mutex_);
@@ -140,6 +149,8 @@ class NatsQueues {
   const NatsNames names_;
   Mutex mutex_;  // One at a time makes queues, and looks.
   std::atomic<std::uint64_t> newest_task_{0};
+  // What is known of the streams of pieces, of tasks and of results.
+  std::atomic<std::int64_t> task_pieces_bytes_{0}, result_pieces_bytes_{0};
   std::uint64_t rollbacks_ TANDEM_GUARDED_BY(mutex_) = 0;
   std::map<std::string, unsigned> ignoring_ TANDEM_GUARDED_BY(mutex_);  // Consumers, and in how many looks in a row.
   std::map<std::string, Silence> silent_ TANDEM_GUARDED_BY(mutex_);     // By the consumer's name.

@@ -118,6 +118,19 @@ TEST_F(ClusterExecutorTest, TaskOfAKilledAgentRunsAgainAndIsToldOnce) {
   EXPECT_EQ(executor.counters().done, 1u);
 }
 
+// The connection must not end in one of its own threads, which tells a result.
+TEST_F(ClusterExecutorTest, ExecutorMayEndWhileResultsCome) {
+  const LocalCluster shared = cluster(1, 2);
+  for (int round = 0; round < 40; ++round) {
+    ClusterExecutor executor(shared, ClusterOptions{.executor = {.workers = 2}});
+    std::vector<Future<int>> futures;
+    for (int task = 0; task < 60; ++task) futures.push_back(executor.submit(tasks::twice, task));
+    futures[static_cast<std::size_t>(round)].wait();
+    executor.close(Backlog::Cancel);
+    for (const Future<int>& future : futures) future.stop();
+  }
+}
+
 TEST_F(ClusterExecutorTest, CrashOfATaskIsReportedWithItsNode) {
   ClusterExecutor executor(cluster(1, 1));
   const Future<int> dead = executor.submit(die, SIGSEGV);

@@ -1,6 +1,9 @@
 // ClusterExecutors on a server of their own, whose store and whose agents do not stay.
-#include <gtest/gtest.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -9,16 +12,21 @@
 #include <thread>
 #include <vector>
 
+#include <tandem/broadcast.hpp>
 #include <tandem/cluster.hpp>
 
+#include "cluster/cluster_fixture.hpp"
 #include "cluster/engine_host.hpp"
 #include "cluster/executed_agents.hpp"
+#include "cluster/nats_server.hpp"
 #include "support/leak_checked_test.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace tandem::testing {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::HasSubstr;
 
 class ServedExecutorTest : public LeakCheckedTest {
  protected:
@@ -92,6 +100,91 @@ TEST_F(ServedExecutorTest, EachResultIsToldOnceIfHalfOfTheAgentsAreKilledAtOnce)
   futures_[200].get();
   for (std::size_t at = 0; at < count; at += 2) agents.agent(at).kill();
   expect_each_once(executor);
+}
+
+std::size_t length_of(const std::string& text) {
+  return text.size();
+}
+std::size_t length_of_value(const Broadcast<std::string>& text) {
+  return text->size();
+}
+std::string make_text(std::size_t length) {
+  return std::string(length, 't');
+}
+
+// One that would be submitted for ever holds up what stands behind it, and says nothing.
+TEST_F(ServedExecutorTest, WhatNeverFitsIntoTheStoreFails) {
+  const std::string secret = random_secret();
+  NatsServer server({.token = secret, .max_file = "200MB"});
+  server.start();
+  const std::string url = fmt::format("nats://{}:{}", server.host(), server.port());
+  ClusterOptions options = this->options(2);
+  options.token = secret;
+  ClusterExecutor executor(url, options);
+  const ExecutedAgents agents(1, 2, url, secret);
+  constexpr std::size_t kTooLarge = std::size_t{60} << 20;
+  const std::string large = make_text(kTooLarge);
+  const auto why = [](const auto& future) {
+    try {
+      future.get();
+    } catch (const std::exception& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing");
+  };
+  const auto small = executor.submit(make_text, 1000);
+  EXPECT_THAT(why(executor.submit(length_of, large)), HasSubstr("the store of the cluster takes"));
+  EXPECT_THAT(why(executor.submit(length_of_value, Broadcast<std::string>(large))),
+              HasSubstr("the store of the cluster takes"));
+  EXPECT_THAT(why(executor.submit(make_text, kTooLarge)), HasSubstr("the store of the cluster takes"));
+  EXPECT_EQ(small.get().size(), 1000u);
+  EXPECT_EQ(executor.submit(length_of, make_text(std::size_t{5} << 20)).get(), std::size_t{5} << 20);
+}
+
+/// Tasks that say when they have begun.
+class StoppedTaskTest : public ServedExecutorTest {
+ protected:
+  void SetUp() override {
+    ServedExecutorTest::SetUp();
+    for (const std::string& name : {begun(), go()}) ASSERT_EQ(::mkfifo(name.c_str(), 0600), 0);
+  }
+  void TearDown() override {
+    directory_.reset();
+    ServedExecutorTest::TearDown();
+  }
+  std::string begun() const { return (directory_->path() / "begun").string(); }
+  std::string go() const { return (directory_->path() / "go").string(); }
+
+ private:
+  std::optional<TemporaryDirectory> directory_{std::in_place, "stopped_task"};
+};
+
+TEST_F(StoppedTaskTest, FreesItsSlotThoughTheServerWasAway) {
+  ClusterExecutor executor(url(), options(1));
+  const ExecutedAgents agents(1, 1, url(), token());
+  const Future<int> held = executor.submit(say_and_hold, begun(), go(), 1);
+  hear(begun());
+  host_->kill();
+  EXPECT_TRUE(held.stop());
+  host_->start();
+  EXPECT_EQ(executor.submit(nap_and_double, 1).get(), 2);
+}
+
+TEST_F(StoppedTaskTest, FreesItsSlotThoughItRunsElsewhereByNow) {
+  ClusterExecutor executor(url(), options(1));
+  ExecutedAgents agents(2, 1, url(), token());
+  const Future<int> held = executor.submit(say_and_hold, begun(), go(), 1);
+  const pid_t first = std::stoi(hear(begun()));
+  const std::size_t at = agents.agent(0).pid() == first ? 0 : 1;
+  const auto is_told = [&] {
+    const std::vector<WorkerInfo> workers = executor.workers();
+    return std::any_of(workers.begin(), workers.end(), [](const WorkerInfo& worker) { return !worker.task.empty(); });
+  };
+  while (!is_told()) std::this_thread::sleep_for(milliseconds(20));
+  agents.agent(at).kill();
+  hear(begun());
+  EXPECT_TRUE(held.stop());
+  EXPECT_EQ(executor.submit(nap_and_double, 1).get(), 2);
 }
 
 }  // namespace
