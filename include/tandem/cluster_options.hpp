@@ -39,11 +39,11 @@ struct ClusterOptions {
   /// can write to its queues can make agents run any function that this program hands to a ClusterExecutor.
   bool allow_unprotected_server = false;
   /// After how long without a sign of life of its agent a task goes to another one; that of the agents, which is not
-  /// checked. At least 100 ms. A LocalCluster says its own.
+  /// checked. From 100 to 1,000,000,000 ms. A LocalCluster says its own.
   std::chrono::milliseconds lease_time{10000};
   /// After how long without a sign of life of this program agents stop its tasks, and drop those that wait: it is dead,
-  /// or finds out when it is back and submits them again. That of the agents, which is not checked. At least a second.
-  /// A LocalCluster says its own.
+  /// or finds out when it is back and submits them again. That of the agents, which is not checked. From 1000 to
+  /// 1,000,000,000 ms. A LocalCluster says its own.
   std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take.
   std::chrono::milliseconds connect_wait{10000};

@@ -60,6 +60,9 @@ constexpr std::array kAll = {AgentEnvironment::kUrl,
                              kSlots,
                              kDrain};
 
+// A time of as many milliseconds is one that every client may have.
+constexpr std::uint64_t kMostNumber = kMostEngineTime.count();
+
 std::string look(const char* name) {
   const char* const text = std::getenv(name);
   return text != nullptr ? text : "";
@@ -76,8 +79,8 @@ std::optional<std::uint64_t> number(const char* name, const std::string& text) {
   char* end = nullptr;
   errno = 0;
   const unsigned long long value = std::strtoull(text.c_str(), &end, 10);
-  if (errno != 0 || *end != '\0' || text[0] == '-' || value == 0 || value > 1'000'000'000)
-    throw std::invalid_argument(fmt::format("{} must be a number from 1 to 1000000000", name));
+  if (errno != 0 || *end != '\0' || text[0] == '-' || value == 0 || value > kMostNumber)
+    throw std::invalid_argument(fmt::format("{} must be a number from 1 to {}", name, kMostNumber));
   return value;
 }
 std::optional<std::uint64_t> take_number(const char* name) {

@@ -153,15 +153,22 @@ std::vector<EngineServer> take_servers(EngineOptions& options) {
   return servers;
 }
 
+void check_engine_times(std::chrono::milliseconds lease_time, std::chrono::milliseconds client_silence) {
+  const auto check = [](const char* name, std::chrono::milliseconds time, std::chrono::milliseconds least) {
+    if (time < least || time > kMostEngineTime)
+      throw std::invalid_argument(fmt::format("{} must be from {} to {} milliseconds, not {}", name, least.count(),
+                                              kMostEngineTime.count(), time.count()));
+  };
+  check("lease_time", lease_time, kMinLease);
+  check("client_silence", client_silence, kMinSilence);
+}
+
 void check_engine_options(const EngineOptions& options, const std::vector<EngineServer>& servers) {
   check_engine_name(options.pool, "a pool");
   check_engine_name(options.build_id, "a build");
-  if (options.lease_time < kMinLease)
-    throw std::invalid_argument("the lease time of an engine must be at least 100 ms");
   if (options.max_age < std::chrono::minutes(5))
     throw std::invalid_argument("tasks of an engine must be kept for at least 5 minutes");
-  if (options.client_silence < kMinSilence)
-    throw std::invalid_argument("a client of an engine may be silent for at least one second");
+  check_engine_times(options.lease_time, options.client_silence);
   if (options.replicas < 1 || options.replicas > 5)
     throw std::invalid_argument("the number of replicas must be from 1 to 5");
   if (options.store_bytes < (std::size_t{64} << 20) || options.store_bytes > (std::size_t{1} << 60))

@@ -12,6 +12,10 @@
 
 namespace tandem::detail {
 
+/// The most that a lease time or a silence may be: eleven days. Variables of agents take no more either, and sums of
+/// what is far beyond overflow in nanoseconds.
+inline constexpr std::chrono::milliseconds kMostEngineTime{1'000'000'000};
+
 /// Files in PEM form for a connection by TLS, or the text of such a file, which begins with "-----BEGIN". Value.
 struct EngineTls {
   /// Whom the server's certificate must be signed by. Empty: the system's authorities.
@@ -41,7 +45,7 @@ struct EngineOptions {
   std::string pool = "default";
   /// What this program is built from, of the same characters: tasks go to agents of the same build only.
   std::string build_id{};
-  /// How long a task that is not renewed stays an agent's. At least 100 ms; the same in all of a pool:
+  /// How long a task that is not renewed stays an agent's. From 100 ms to kMostEngineTime; the same in all of a pool:
   /// a client logs which agent has another one, and the agent that came last decides for all.
   std::chrono::milliseconds lease_time{10000};
   /// Where tasks and results are kept: in the server's files, or in its memory, which is faster and ends with it.
@@ -55,7 +59,7 @@ struct EngineOptions {
   /// What nobody fetches is dropped after this time: tasks and results of clients that are gone.
   std::chrono::seconds max_age{24 * 3600};
   /// Tasks of a client that agents have not heard for so long are dropped: it is dead, or finds them missing when it is
-  /// back. At least one second. That of the client counts.
+  /// back. From one second to kMostEngineTime. That of the client counts.
   std::chrono::milliseconds client_silence{60000};
   /// How long the first connection may take to come about.
   std::chrono::milliseconds connect_wait{10000};
@@ -85,6 +89,9 @@ EngineOptions engine_options(const std::string& url, const ClusterOptions& optio
 /// The servers of the url; what that says of token, user and password goes into the options where these say nothing.
 /// Throws std::invalid_argument for a text that is no such url; the message repeats no part of it that may be secret.
 std::vector<EngineServer> take_servers(EngineOptions& options);
+
+/// Throws std::invalid_argument, which names the option, for times that make no sense.
+void check_engine_times(std::chrono::milliseconds lease_time, std::chrono::milliseconds client_silence);
 
 /// Throws std::invalid_argument for options that make no sense, and for a server that is refused (see
 /// allow_unprotected_server).

@@ -19,6 +19,7 @@
 
 #include "cluster/agent_environment.hpp"
 #include "cluster/bound_program.hpp"
+#include "cluster/engine_options.hpp"
 #include "cluster/private_server.hpp"
 #include "cluster/stop_signal.hpp"
 #include "core/kill_point.hpp"
@@ -172,10 +173,7 @@ KeeperSetup checked(const LocalClusterOptions& options, const std::filesystem::p
       options.slots.value_or(std::max<std::size_t>(1, (cpu_count() + options.agents - 1) / options.agents));
   if (slots == 0 || slots > kMostSlots)
     throw std::invalid_argument(fmt::format("an agent runs 1 to {} tasks at once, not {}", kMostSlots, slots));
-  if (options.lease_time < milliseconds(100))
-    throw std::invalid_argument("a lease must be of at least 100 milliseconds");
-  if (options.client_silence < milliseconds(1000))
-    throw std::invalid_argument("a client must be silent for at least a second before it is taken for dead");
+  check_engine_times(options.lease_time, options.client_silence);
   return {options.agents, slots, options.lease_time.count(), options.client_silence.count(), folder.string()};
 }
 

@@ -24,6 +24,7 @@
 #include "cluster/bound_program.hpp"
 #include "cluster/cluster_entry.hpp"
 #include "cluster/cluster_fixture.hpp"
+#include "cluster/engine_options.hpp"
 #include "cluster/local_cluster.hpp"
 #include "cluster/task_message.hpp"
 #include "process/executed_child.hpp"
@@ -69,6 +70,20 @@ TEST_F(ClusterExecutorTest, OneWordApart) {
   for (const int value : executor.map(tasks::twice, std::views::iota(0, 1000))) all.push_back(value);
   ASSERT_EQ(all.size(), 1000u);
   for (int item = 0; item < 1000; ++item) EXPECT_EQ(all[static_cast<std::size_t>(item)], 2 * item);
+}
+
+TEST_F(ClusterExecutorTest, TimesThatNoAgentWouldTakeAreRefused) {
+  const milliseconds longer = detail::kMostEngineTime + milliseconds(1);
+  const auto refusal_of = [](const LocalClusterOptions& options) -> std::string {
+    try {
+      static_cast<void>(local_cluster(options));
+      return "none";
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+  };
+  EXPECT_THAT(refusal_of({.agents = 1, .lease_time = longer}), HasSubstr("lease_time must be"));
+  EXPECT_THAT(refusal_of({.agents = 1, .client_silence = longer}), HasSubstr("client_silence must be"));
 }
 
 TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {

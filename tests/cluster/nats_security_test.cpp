@@ -13,6 +13,7 @@ namespace {
 
 using detail::EngineServer;
 using detail::EngineTls;
+using std::chrono::milliseconds;
 
 // Once more than needed: what a library says of an error may have been said before.
 constexpr const char* kSecret = "s3cr3t-t0k3n";
@@ -142,9 +143,12 @@ TEST(EngineOptionsTest, WhatMakesNoSenseIsRefused) {
   };
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.pool = "a.b"; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.build_id = ""; }));
-  EXPECT_TRUE(refuses([](EngineOptions& options) { options.lease_time = std::chrono::milliseconds(10); }));
+  EXPECT_TRUE(refuses([](EngineOptions& options) { options.lease_time = milliseconds(10); }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.max_age = std::chrono::seconds(1); }));
-  EXPECT_TRUE(refuses([](EngineOptions& options) { options.client_silence = std::chrono::milliseconds(999); }));
+  EXPECT_TRUE(refuses([](EngineOptions& options) { options.client_silence = milliseconds(999); }));
+  EXPECT_TRUE(refuses([](EngineOptions& options) { options.lease_time = detail::kMostEngineTime + milliseconds(1); }));
+  EXPECT_FALSE(refuses([](EngineOptions& options) { options.lease_time = detail::kMostEngineTime; }));
+  EXPECT_TRUE(refuses([](EngineOptions& options) { options.client_silence = milliseconds::max(); }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.replicas = 0; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.unstored_items = 0; }));
   EXPECT_TRUE(refuses([](EngineOptions& options) { options.tls = EngineTls{{}, "certificate", {}}; }));
