@@ -54,8 +54,22 @@ void open_library() {
   check_nats(opened, "cannot open the library of NATS");
 }
 
+// Whether a handshake failed because one side did not accept the other's certificate; a busy server also ends one by
+// closing the connection, which says nothing of the next. The library has one status for both and tells them apart in
+// its text only: ":depth=" stands behind what OpenSSL found in the server's certificate, the others are what the server
+// may say of this side's.
+bool is_about_a_certificate(std::string_view error) {
+  return error.find(":depth=") != std::string_view::npos || error.find("certificate") != std::string_view::npos ||
+         error.find("unknown ca") != std::string_view::npos;
+}
+
+// Of the attempt to connect that this thread has just made.
 bool is_refusal(natsStatus status) {
-  return status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED || status == NATS_SSL_ERROR ||
+  if (status == NATS_SSL_ERROR) {
+    const char* const error = nats_GetLastError(nullptr);
+    return error != nullptr && is_about_a_certificate(error);
+  }
+  return status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED ||
          status == NATS_SECURE_CONNECTION_REQUIRED || status == NATS_SECURE_CONNECTION_WANTED ||
          status == NATS_INVALID_ARG;
 }

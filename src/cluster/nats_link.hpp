@@ -49,8 +49,9 @@ class NatsLink {
     std::function<void()> closed{};
   };
 
-  /// Waits at most EngineOptions::connect_wait for a server; one that refuses this side is not asked twice. Throws
-  /// EngineError, or std::invalid_argument as check_engine_options() does. `options` has been through take_servers().
+  /// Waits at most EngineOptions::connect_wait for a server; one that refuses this side, or whose certificate this
+  /// side refuses, is not asked twice. Throws EngineError, or std::invalid_argument as check_engine_options() does.
+  /// `options` has been through take_servers().
   NatsLink(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& name,
            Callbacks callbacks);
   /// Waits until no callback runs. Every NatsSubscription must be gone.

@@ -82,7 +82,9 @@ void NatsServer::write_configuration() const {
       settings_.max_file);
   if (!settings_.token.empty()) text += fmt::format("authorization {{ token: \"{}\" }}\n", settings_.token);
   if (!settings_.certificate_file.empty()) {
-    text += fmt::format("tls {{ cert_file: \"{}\", key_file: \"{}\"", settings_.certificate_file, settings_.key_file);
+    // The server gives a handshake 2 s otherwise, which a busy machine may need.
+    text += fmt::format("tls {{ timeout: 30, cert_file: \"{}\", key_file: \"{}\"", settings_.certificate_file,
+                        settings_.key_file);
     if (!settings_.client_ca_file.empty())
       text += fmt::format(", ca_file: \"{}\", verify: true", settings_.client_ca_file);
     text += " }\n";
