@@ -27,9 +27,21 @@ constexpr std::size_t kMostWorkers = 65536;
 // Here because every program that makes a ClusterExecutor has this file: so it can be started as an agent.
 [[maybe_unused]] const bool agent_is_known = know_agent();
 
+// All that is refused whatever the cluster is: before one is started, or a server has heard of this program.
+void check_options(const ClusterOptions& options) {
+  if (options.most_deliveries == 0) throw std::invalid_argument("a task must be handed to an agent at least once");
+  const ExecutorOptions& executor = options.executor;
+  ExecutorCore::check(executor);
+  check_limits(executor.task);
+  if (executor.gil) throw std::invalid_argument("machines share no Gil: the option is for a ThreadExecutor");
+  if (executor.start_method || executor.tasks_per_child || executor.worker_memory_bytes)
+    throw std::invalid_argument(
+        "how worker processes are started and replaced is up to the agents of a cluster, not to an executor");
+}
+
 std::shared_ptr<ExecutorCore> make(ClusterOptions options, EngineOptions engine,
                                    std::shared_ptr<LocalClusterKeeper> local, SharedObjectPtr initializer) {
-  if (options.most_deliveries == 0) throw std::invalid_argument("a task must be handed to an agent at least once");
+  check_options(options);
   engine.pool = options.pool;
   engine.build_id = to_text(program_module().build_id);
   engine.connect_wait = options.connect_wait;
@@ -53,6 +65,7 @@ std::shared_ptr<ExecutorCore> make_cluster_executor(const std::string& url, Clus
 std::shared_ptr<ExecutorCore> make_cluster_executor(ClusterOptions options) {
   if (std::optional<ClusterEnvironment> named = cluster_environment(options))
     return make_cluster_executor(named->url, std::move(named->options), nullptr);
+  check_options(options);
   return make_cluster_executor(local_cluster(1), std::move(options), nullptr);
 }
 

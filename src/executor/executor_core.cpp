@@ -25,17 +25,7 @@ constexpr std::size_t kMostWorkers = 65536;
 
 thread_local WorkerScope* t_worker = nullptr;
 
-ExecutorOptions checked(ExecutorOptions options, std::uint64_t id) {
-  if (!options.workers) options.workers = cpu_count();
-  if (*options.workers == 0 || *options.workers > kMostWorkers)
-    throw std::invalid_argument("an executor cannot have " + std::to_string(*options.workers) + " workers, only 1 to " +
-                                std::to_string(kMostWorkers));
-  if (options.backlog_limit == std::size_t{0})
-    throw std::invalid_argument("a backlog limit of 0 lets no task in: it must be at least 1");
-  if (options.backlog_wait < std::chrono::nanoseconds::zero() && options.backlog_wait)
-    throw std::invalid_argument("a time to wait for room in the backlog must not be negative");
-  if (options.tasks_per_child == std::size_t{0})
-    throw std::invalid_argument("a worker cannot be replaced after 0 tasks, only after 1 or more");
+ExecutorOptions named(ExecutorOptions options, std::uint64_t id) {
   if (options.name_prefix.empty()) options.name_prefix = "Executor-" + std::to_string(id);
   return options;
 }
@@ -54,8 +44,22 @@ void check_task(const TaskOptions& options) {
 
 }  // namespace
 
-std::shared_ptr<ExecutorCore> ExecutorCore::make(ExecutorOptions options, std::unique_ptr<Place> place) {
+void ExecutorCore::check(const ExecutorOptions& options) {
+  if (options.workers && (*options.workers == 0 || *options.workers > kMostWorkers))
+    throw std::invalid_argument("an executor cannot have " + std::to_string(*options.workers) + " workers, only 1 to " +
+                                std::to_string(kMostWorkers));
+  if (options.backlog_limit == std::size_t{0})
+    throw std::invalid_argument("a backlog limit of 0 lets no task in: it must be at least 1");
+  if (options.backlog_wait < std::chrono::nanoseconds::zero() && options.backlog_wait)
+    throw std::invalid_argument("a time to wait for room in the backlog must not be negative");
+  if (options.tasks_per_child == std::size_t{0})
+    throw std::invalid_argument("a worker cannot be replaced after 0 tasks, only after 1 or more");
   check_task(options.task);
+}
+
+std::shared_ptr<ExecutorCore> ExecutorCore::make(ExecutorOptions options, std::unique_ptr<Place> place) {
+  if (!options.workers) options.workers = cpu_count();
+  check(options);
   place->check(options.task);
   const std::shared_ptr<ExecutorCore> core(new ExecutorCore(std::move(options), std::move(place)));
   register_executor(core);
@@ -66,7 +70,7 @@ std::shared_ptr<ExecutorCore> ExecutorCore::make(ExecutorOptions options, std::u
 ExecutorCore::ExecutorCore(ExecutorOptions options, std::unique_ptr<Place> place)
     : id_(next_executor_id()),
       fork_generation_(ThreadRegistry::instance().fork_generation()),
-      options_(checked(std::move(options), id_)),
+      options_(named(std::move(options), id_)),
       trace_(TaskTrace::make(options_)),
       place_(std::move(place)) {}
 

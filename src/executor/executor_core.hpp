@@ -38,6 +38,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
  public:
   /// Throws std::invalid_argument for options that make no sense.
   static std::shared_ptr<ExecutorCore> make(ExecutorOptions options, std::unique_ptr<Place> place);
+  /// What make() checks that is the same for every place: for who has much to do before he has his place. Throws
+  /// std::invalid_argument.
+  static void check(const ExecutorOptions& options);
   ~ExecutorCore();
 
   // For the executor.

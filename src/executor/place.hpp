@@ -61,6 +61,9 @@ class Place {
   virtual void run_here(Task& task) noexcept = 0;
 };
 
+/// What Place::check() refuses where tasks run in processes.
+void check_limits(const TaskOptions& options);
+
 /// What a task fails with that is stopped for its deadline, or because its executor gives up.
 std::exception_ptr stop_error(const Task& task, Place::Why why);
 

@@ -56,10 +56,7 @@ void ProcessPlace::open(std::shared_ptr<ExecutorCore> core) {
 }
 
 void ProcessPlace::check(const TaskOptions& options) const {
-  if (options.memory_limit_bytes == std::uint64_t{0})
-    throw std::invalid_argument("a task cannot have at most 0 bytes of memory");
-  if (options.cpu_time_limit && *options.cpu_time_limit <= std::chrono::nanoseconds::zero())
-    throw std::invalid_argument("a task's CPU time limit must be above zero");
+  check_limits(options);
 }
 
 void ProcessPlace::more_work() {

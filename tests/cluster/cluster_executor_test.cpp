@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include <tandem/gil.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
 
@@ -84,6 +85,28 @@ TEST_F(ClusterExecutorTest, TimesThatNoAgentWouldTakeAreRefused) {
   };
   EXPECT_THAT(refusal_of({.agents = 1, .lease_time = longer}), HasSubstr("lease_time must be"));
   EXPECT_THAT(refusal_of({.agents = 1, .client_silence = longer}), HasSubstr("client_silence must be"));
+}
+
+// Where no server is: who tried to connect would say that, and not what is wrong with the options.
+TEST_F(ClusterExecutorTest, OptionsAreRefusedBeforeAnythingIsConnectedOrStarted) {
+  const auto refuses = [](auto change) {
+    ClusterOptions options;
+    options.connect_wait = milliseconds(0);
+    change(options);
+    EXPECT_THROW(ClusterExecutor("nats://127.0.0.1:1", options), std::invalid_argument);
+    EXPECT_THROW(ClusterExecutor{options}, std::invalid_argument);
+    EXPECT_EQ(keeper_pid(), -1);
+  };
+  // A local cluster could not be started.
+  ::setenv("TMPDIR", "/nowhere", 1);
+  refuses([](ClusterOptions& options) { options.executor.workers = 0; });
+  refuses([](ClusterOptions& options) { options.executor.backlog_limit = 0; });
+  refuses([](ClusterOptions& options) { options.executor.gil = Gil(); });
+  refuses([](ClusterOptions& options) { options.executor.start_method = StartMethod::Spawn; });
+  refuses([](ClusterOptions& options) { options.executor.task.deadline = milliseconds(0); });
+  refuses([](ClusterOptions& options) { options.executor.task.memory_limit_bytes = 0; });
+  refuses([](ClusterOptions& options) { options.most_deliveries = 0; });
+  ::unsetenv("TMPDIR");
 }
 
 TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
