@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <tandem/detail/deadline.hpp>
+#include <tandem/error.hpp>
 
 #include "core/log.hpp"
 
@@ -38,7 +40,15 @@ void check_nats(natsStatus status, const std::string& what) {
 
 // The library has the whole process ignore SIGPIPE, and with it all programs that are started from here. A handler that
 // does nothing protects its writes as well, and is nobody's but this process's. What the program itself has set stays.
+//
+// A process that is forked off later has the library's state and none of its threads: who waits for one of them waits
+// for ever.
 void open_library() {
+  static const pid_t owner = ::getpid();
+  if (::getpid() != owner)
+    throw StateError(
+        "a cluster cannot be used in a process that was forked off one which has used a cluster before: the threads of "
+        "the library of NATS are not there; start it by forkserver or by spawn");
   static const natsStatus opened = [] {
     struct sigaction action{};
     const bool known = ::sigaction(SIGPIPE, nullptr, &action) == 0;

@@ -51,7 +51,8 @@ class NatsLink {
 
   /// Waits at most EngineOptions::connect_wait for a server; one that refuses this side, or whose certificate this
   /// side refuses, is not asked twice. Throws EngineError, or std::invalid_argument as check_engine_options() does.
-  /// `options` has been through take_servers().
+  /// StateError in a process that was forked off one which has made such an object before. `options` has been through
+  /// take_servers().
   NatsLink(const EngineOptions& options, const std::vector<EngineServer>& servers, const std::string& name,
            Callbacks callbacks);
   /// Waits until no callback runs. Every NatsSubscription must be gone.

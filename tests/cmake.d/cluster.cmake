@@ -6,7 +6,7 @@ endif()
 file(GLOB cluster_test_sources CONFIGURE_DEPENDS cluster/*_test.cpp)
 file(GLOB cluster_support_sources CONFIGURE_DEPENDS cluster/*.cpp)
 list(REMOVE_ITEM cluster_support_sources ${cluster_test_sources})
-list(FILTER cluster_test_sources EXCLUDE REGEX "/(nats_)?tls_[a-z_]*test|/network_[a-z_]*_test|/cluster_[a-z_]*_test")
+list(FILTER cluster_test_sources EXCLUDE REGEX "/(nats_)?tls_[a-z_]*test|/nats_fork_test|/network_[a-z_]*_test|/cluster_[a-z_]*_test")
 list(FILTER cluster_support_sources EXCLUDE REGEX "cluster_places")
 add_library(tandem_cluster_test_support OBJECT ${cluster_support_sources})
 target_link_libraries(tandem_cluster_test_support PUBLIC tandem_test_support tandem::cluster PkgConfig::nats OpenSSL::Crypto)
@@ -22,6 +22,9 @@ add_cluster_tests(tandem_cluster_tests ${cluster_test_sources})
 discover_tests(tandem_cluster_tests)
 add_cluster_tests(tandem_cluster_tls_tests cluster/nats_tls_test.cpp cluster/tls_executor_test.cpp)
 discover_tests(tandem_cluster_tls_tests not-tsan)
+# They fork beside the threads of the library.
+add_cluster_tests(tandem_cluster_fork_tests cluster/nats_fork_test.cpp)
+discover_tests(tandem_cluster_fork_tests not-tsan)
 
 # Machines are network namespaces there: for root, where they may be made. Where they may not that is said here, and ctest
 # has no such tests; started by hand they fail.
