@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <stdexcept>
 
@@ -68,8 +69,11 @@ std::string look(const char* name) {
   return text != nullptr ? text : "";
 }
 
+// The kernel shows the environment that a process was started with, the very bytes, to its user's other processes
+// (/proc/<pid>/environ): what is only unset can still be read there.
 std::string take(const char* name) {
   std::string value = look(name);
+  if (char* const text = std::getenv(name); text != nullptr) ::explicit_bzero(text, std::strlen(text));
   ::unsetenv(name);
   return value;
 }

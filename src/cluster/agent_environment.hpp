@@ -32,8 +32,8 @@ struct AgentEnvironment {
   std::map<std::string, std::optional<std::string>> variables() const;
 };
 
-/// Reads the environment of an agent, and takes it out of there: what its tasks start is none, and knows no secrets.
-/// Throws std::invalid_argument.
+/// Reads the environment of an agent, and takes it out of there, and out of what /proc shows of it: what its tasks
+/// start is none, and knows no secrets. Throws std::invalid_argument.
 AgentSettings take_agent_environment();
 
 /// Has tandem::init() know how to be an agent. Always true.

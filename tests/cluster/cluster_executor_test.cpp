@@ -12,7 +12,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <ranges>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,6 +58,22 @@ Value<int> give_a_handle() {
 bool sigpipe_ends() {
   struct sigaction action{};
   return ::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+// Of the worker, its fork server, and their agent.
+std::string environments_that_can_be_read() {
+  std::string all;
+  for (pid_t pid = ::getpid(); pid > 0;) {
+    const std::string process = "/proc/" + std::to_string(pid);
+    std::ifstream environment(process + "/environ");
+    all.append(std::istreambuf_iterator<char>(environment), {});
+    if (pid == agent_pid()) return all;
+    std::string stat;
+    std::getline(std::ifstream(process + "/stat"), stat);
+    std::istringstream rest(stat.substr(stat.rfind(')') + 1));
+    std::string state;
+    rest >> state >> pid;
+  }
+  return "the agent was not found";
 }
 int nap_and_double(int value) {
   std::this_thread::sleep_for(milliseconds(2));
@@ -129,6 +147,13 @@ TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
 }
 
 // The C client of NATS would have all of them ignore it.
+TEST_F(ClusterExecutorTest, NoEnvironmentThatATaskCanReadHasTheToken) {
+  const LocalCluster local = cluster(1, 1);
+  const std::string all = ClusterExecutor(local).submit(environments_that_can_be_read).get();
+  EXPECT_THAT(all, HasSubstr("TANDEM_CLUSTER_TOKEN=")) << "the agent's was not read";
+  EXPECT_EQ(all.find(local.keeper()->token()), std::string::npos);
+}
+
 TEST_F(ClusterExecutorTest, BrokenPipesEndTasksAndProgramsAsEver) {
   ClusterExecutor executor(cluster(1, 1));
   EXPECT_TRUE(executor.submit(sigpipe_ends).get());
