@@ -97,12 +97,13 @@ struct ClusterCalls : RemoteCalls {
 /// it ends within moments, its files too.
 class LocalCluster {
  public:
-  /// Where its server listens: "nats://127.1.2.3:4567", without the token.
-  [[nodiscard]] const std::string& url() const noexcept;
+  /// Where its server listens: "nats://127.1.2.3:4567", without the token. Throws StateError if this object was moved
+  /// from, as the constructors of ClusterExecutor do.
+  [[nodiscard]] const std::string& url() const;
 
   /// For local_cluster().
   explicit LocalCluster(std::shared_ptr<detail::LocalClusterKeeper> keeper) noexcept : keeper_(std::move(keeper)) {}
-  const std::shared_ptr<detail::LocalClusterKeeper>& keeper() const noexcept { return keeper_; }
+  const std::shared_ptr<detail::LocalClusterKeeper>& keeper() const;
 
  private:
   std::shared_ptr<detail::LocalClusterKeeper> keeper_;

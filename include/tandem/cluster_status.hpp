@@ -45,6 +45,7 @@ struct ClusterQueues {
 ///   while (watch.nodes().size() < 3 && watch.hear(10s)) continue;
 ///
 /// Threads: every member may be called from any thread.
+/// Errors: StateError from one that was moved from.
 class ClusterWatch {
  public:
   /// Connects; of the options it uses the pool, what the server asks for and connect_wait. Throws as the constructor
@@ -63,6 +64,7 @@ class ClusterWatch {
   [[nodiscard]] std::optional<ClusterQueues> queues();
 
  private:
+  detail::EngineObserver& observer() const;
   std::unique_ptr<detail::EngineObserver> observer_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <tandem/error.hpp>
+
 #include "cluster/agent_environment.hpp"
 #include "cluster/engine_options.hpp"
 #include "cluster/nats_engine.hpp"
@@ -15,10 +17,15 @@ ClusterWatch::~ClusterWatch() = default;
 ClusterWatch::ClusterWatch(ClusterWatch&&) noexcept = default;
 ClusterWatch& ClusterWatch::operator=(ClusterWatch&&) noexcept = default;
 
+detail::EngineObserver& ClusterWatch::observer() const {
+  if (observer_ == nullptr) throw StateError("this ClusterWatch was moved from");
+  return *observer_;
+}
+
 std::vector<ClusterNode> ClusterWatch::nodes() const {
   std::vector<ClusterNode> nodes;
   const auto now = std::chrono::steady_clock::now();
-  for (const detail::SeenNode& seen : observer_->nodes()) {
+  for (const detail::SeenNode& seen : observer().nodes()) {
     const detail::NodeInfo& info = seen.info;
     nodes.push_back({info.node, info.host, info.build_id, info.slots, info.running.size(), info.leaving,
                      std::chrono::duration_cast<std::chrono::milliseconds>(now - seen.heard_at)});
@@ -27,11 +34,11 @@ std::vector<ClusterNode> ClusterWatch::nodes() const {
 }
 
 bool ClusterWatch::hear(std::chrono::milliseconds patience) {
-  return observer_->hear(patience);
+  return observer().hear(patience);
 }
 
 std::optional<ClusterQueues> ClusterWatch::queues() {
-  const std::optional<detail::PoolCount> count = observer_->count();
+  const std::optional<detail::PoolCount> count = observer().count();
   if (!count) return std::nullopt;
   return ClusterQueues{count->tasks, count->results};
 }

@@ -16,6 +16,7 @@
 
 #include <tandem/cluster.hpp>
 #include <tandem/cpu.hpp>
+#include <tandem/error.hpp>
 
 #include "cluster/agent_environment.hpp"
 #include "cluster/bound_program.hpp"
@@ -221,8 +222,13 @@ std::string LocalClusterKeeper::end() const {
 
 }  // namespace detail
 
-const std::string& LocalCluster::url() const noexcept {
-  return keeper_->url();
+const std::shared_ptr<detail::LocalClusterKeeper>& LocalCluster::keeper() const {
+  if (keeper_ == nullptr) throw StateError("this LocalCluster was moved from");
+  return keeper_;
+}
+
+const std::string& LocalCluster::url() const {
+  return keeper()->url();
 }
 
 LocalCluster local_cluster(LocalClusterOptions options) {

@@ -17,8 +17,11 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <tandem/cluster_status.hpp>
+#include <tandem/error.hpp>
 #include <tandem/gil.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
@@ -125,6 +128,20 @@ TEST_F(ClusterExecutorTest, OptionsAreRefusedBeforeAnythingIsConnectedOrStarted)
   refuses([](ClusterOptions& options) { options.executor.task.memory_limit_bytes = 0; });
   refuses([](ClusterOptions& options) { options.most_deliveries = 0; });
   ::unsetenv("TMPDIR");
+}
+
+TEST_F(ClusterExecutorTest, WhatWasMovedFromSaysSo) {
+  LocalCluster local = cluster(1, 1);
+  const LocalCluster other = std::move(local);
+  EXPECT_THROW(static_cast<void>(local.url()), StateError);  // NOLINT(bugprone-use-after-move): that is the test.
+  EXPECT_THROW(ClusterExecutor{local}, StateError);
+  EXPECT_THROW((ClusterExecutor{local, {}, tasks::twice, 1}), StateError);
+  ClusterWatch watch(other.url(), ClusterOptions{.token = other.keeper()->token()});
+  const ClusterWatch seen = std::move(watch);
+  EXPECT_THROW(static_cast<void>(watch.nodes()), StateError);  // NOLINT(bugprone-use-after-move): the same.
+  EXPECT_THROW(watch.hear(milliseconds(0)), StateError);
+  EXPECT_THROW(static_cast<void>(watch.queues()), StateError);
+  EXPECT_THAT(ClusterExecutor(other).submit(tasks::twice, 2).get(), 4);
 }
 
 TEST_F(ClusterExecutorTest, HandlesOfSharedObjectsStayOnTheirMachine) {
