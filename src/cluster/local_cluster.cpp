@@ -195,7 +195,7 @@ LocalClusterKeeper::LocalClusterKeeper(const LocalClusterOptions& options)
   const std::string why = told ? told->error : "its keeper has died";
   process_.kill();
   process_.join();
-  remove_folder();
+  remove_folder_of_the_dying(folder_);
   throw ClusterError("a local cluster cannot be started: " + why);
 }
 
@@ -207,12 +207,8 @@ LocalClusterKeeper::~LocalClusterKeeper() {
   } catch (const std::exception& error) {
     log_line(LogLevel::Warning, "a local cluster may be left: {}", error.what());
   }
-  remove_folder();
-}
-
-void LocalClusterKeeper::remove_folder() noexcept {
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
+  // In case that the keeper was killed.
+  remove_folder_of_the_dying(folder_);
 }
 
 std::string LocalClusterKeeper::end() const {

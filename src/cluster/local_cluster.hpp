@@ -48,9 +48,6 @@ class LocalClusterKeeper {
   std::string end() const;
 
  private:
-  /// In case that the keeper was killed.
-  void remove_folder() noexcept;
-
   const LocalClusterOptions options_;
   const pid_t owner_ = ::getpid();
   /// The keeper's, which this process knows before that lives.

@@ -12,6 +12,7 @@
 #include <random>
 #include <sstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -25,6 +26,8 @@ namespace {
 
 // On a busy machine; it takes some 30 ms otherwise.
 constexpr std::chrono::seconds kStartLimit{60};
+// What a process that is being killed may still take to be dead, on a busy machine.
+constexpr std::chrono::milliseconds kRemoveLimit{1000}, kRemovePause{10};
 
 std::string find_program() {
   const char* const path = std::getenv("PATH");
@@ -58,13 +61,22 @@ std::filesystem::path free_folder_name() {
          ("tandem-cluster-" + random_secret().substr(0, 16));
 }
 
+void remove_folder_of_the_dying(const std::filesystem::path& folder) noexcept {
+  const auto give_up = std::chrono::steady_clock::now() + kRemoveLimit;
+  for (;;) {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    if (!error || std::chrono::steady_clock::now() > give_up) return;
+    std::this_thread::sleep_for(kRemovePause);
+  }
+}
+
 PrivateFolder::PrivateFolder(std::filesystem::path path) : path_(std::move(path)) {
   if (::mkdir(path_.c_str(), 0700) != 0) throw_errno("cannot make the folder " + path_.string());
 }
 
 PrivateFolder::~PrivateFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+  remove_folder_of_the_dying(path_);
 }
 
 PrivateServer::PrivateServer(std::filesystem::path folder)

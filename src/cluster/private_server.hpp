@@ -9,6 +9,10 @@
 
 namespace tandem::detail {
 
+/// Removes a folder with all that is in it. A server that is about to die may still put files there: tries again until
+/// it is gone, for a second at the most.
+void remove_folder_of_the_dying(const std::filesystem::path& folder) noexcept;
+
 /// A folder that others cannot look into. Owner: removes it with all that is in it.
 class PrivateFolder {
  public:

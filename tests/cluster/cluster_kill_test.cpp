@@ -1,4 +1,5 @@
 // Agents that are killed at a point of their way: each task is told once all the same.
+#include <fcntl.h>
 #include <nats/nats.h>
 #include <signal.h>
 #include <unistd.h>
@@ -7,16 +8,20 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <latch>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <tandem/cluster.hpp>
 #include <tandem/process.hpp>
 
+#include "cluster/private_server.hpp"
 #include "core/kill_point.hpp"
+#include "core/system.hpp"
 #include "support/leak_checked_test.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -129,6 +134,30 @@ TEST_F(KeeperKillTest, NothingIsLeftOfAClusterThatDidNotComeUp) {
   client.join();
   EXPECT_EQ(client.exitcode(), 0);
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+// As the server does that is killed with its keeper, while the client removes the folder. Many times: a file must come
+// between the last look into the folder and its removal.
+TEST_F(KeeperKillTest, FolderGoesThoughSomebodyStillPutsFilesThere) {
+  const TemporaryDirectory directory("keeper_kill");
+  for (int round = 0; round < 20; ++round) {
+    const std::filesystem::path folder = directory.path() / std::to_string(round);
+    ASSERT_TRUE(std::filesystem::create_directory(folder));
+    std::latch busy(1);
+    std::thread dying([&] {
+      const detail::Fd in(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      const auto dead = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+      for (int at = 0; std::chrono::steady_clock::now() < dead; ++at) {
+        const std::string name = std::to_string(at);
+        if (!detail::Fd(::openat(in.get(), name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600))) break;
+        if (at == 0) busy.count_down();
+      }
+    });
+    busy.wait();
+    detail::remove_folder_of_the_dying(folder);
+    dying.join();
+    EXPECT_FALSE(std::filesystem::exists(folder));
+  }
 }
 
 }  // namespace
