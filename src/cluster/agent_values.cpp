@@ -1,6 +1,6 @@
 #include "cluster/agent_values.hpp"
 
-#include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -21,27 +21,26 @@ constexpr std::size_t kMany = 8;
 
 SharedObjectPtr ValueCache::find(const ClusterValueId& id) {
   const MutexGuard guard(mutex_);
-  const auto found = kept_.find(id);
-  if (found == kept_.end()) return nullptr;
-  found->second.used = ++uses_;
-  return found->second.object;
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return nullptr;
+  kept_.splice(kept_.begin(), kept_, found->second);
+  return found->second->object;
 }
 
 SharedObjectPtr ValueCache::put(const ClusterValueId& id, std::span<const std::byte> value) {
   SharedObjectPtr object = make_parcel(value.data(), value.size(), {}, ObjectKind::Broadcast);
-  std::vector<SharedObjectPtr> dropped;
+  Order dropped;  // Freed without the mutex.
   const MutexGuard guard(mutex_);
-  Kept& kept = kept_[id];
-  bytes_ -= kept.bytes;
-  kept = {object, value.size(), ++uses_};
-  bytes_ += kept.bytes;
-  while (bytes_ > most_bytes_ && kept_.size() > 1) {
-    const auto oldest = std::min_element(kept_.begin(), kept_.end(),
-                                         [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
-    bytes_ -= oldest->second.bytes;
-    dropped.push_back(std::move(oldest->second.object));
-    kept_.erase(oldest);
-  }
+  const auto drop = [&](Order::iterator at) TANDEM_REQUIRES(mutex_) {
+    bytes_ -= at->bytes;
+    by_id_.erase(at->id);
+    dropped.splice(dropped.end(), kept_, at);
+  };
+  if (const auto found = by_id_.find(id); found != by_id_.end()) drop(found->second);
+  kept_.push_front({id, object, value.size() + kEntryBytes});
+  by_id_[id] = kept_.begin();
+  bytes_ += kept_.front().bytes;
+  while (bytes_ > most_bytes_ && kept_.size() > 1) drop(std::prev(kept_.end()));
   return object;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,8 +25,11 @@ namespace tandem::detail {
 /// Threads: every member may be called from any thread.
 class ValueCache {
  public:
-  /// `most_bytes`: of values altogether, those in use included; those that were used least lately go first. One may be
-  /// larger. What a task uses stays until it has ended, whether it is in here or not.
+  /// What a value takes beside its bytes: its object, its id and its places here. So empty ones count, too.
+  static constexpr std::uint64_t kEntryBytes = 256;
+
+  /// `most_bytes`: of values altogether, those in use included, with kEntryBytes for each; those that were used least
+  /// lately go first. One may be larger. What a task uses stays until it has ended, whether it is in here or not.
   explicit ValueCache(std::uint64_t most_bytes) noexcept : most_bytes_(most_bytes) {}
 
   /// Null if it is not here.
@@ -35,15 +39,16 @@ class ValueCache {
 
  private:
   struct Kept {
+    ClusterValueId id;
     SharedObjectPtr object;
     std::uint64_t bytes = 0;
-    std::uint64_t used = 0;  // The later the more.
   };
+  using Order = std::list<Kept>;
   const std::uint64_t most_bytes_;
   Mutex mutex_;
-  std::map<ClusterValueId, Kept> kept_ TANDEM_GUARDED_BY(mutex_);
+  Order kept_ TANDEM_GUARDED_BY(mutex_);  // What was used last comes first.
+  std::map<ClusterValueId, Order::iterator> by_id_ TANDEM_GUARDED_BY(mutex_);
   std::uint64_t bytes_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::uint64_t uses_ TANDEM_GUARDED_BY(mutex_) = 0;
 };
 
 /// What a task needs of this node besides its payload.

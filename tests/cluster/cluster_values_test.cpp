@@ -265,7 +265,7 @@ TEST_F(ClusterValuesTest, TaskThatWaitsForItsValueCanBeStopped) {
 class ValueCacheTest : public LeakCheckedTest {};
 
 TEST_F(ValueCacheTest, DropsWhatWasUsedLeastLately) {
-  detail::ValueCache cache(2000);
+  detail::ValueCache cache(2000 + 2 * detail::ValueCache::kEntryBytes);
   const std::vector<std::byte> value(900);
   const detail::ClusterValueId one{"client", 1}, two{"client", 2}, three{"client", 3}, large{"client", 4};
   static_cast<void>(cache.put(one, value));
@@ -281,6 +281,20 @@ TEST_F(ValueCacheTest, DropsWhatWasUsedLeastLately) {
   EXPECT_EQ(cache.find(large), held);
   EXPECT_EQ(cache.find(one), nullptr);
   EXPECT_EQ(cache.find(three), nullptr);
+}
+
+TEST_F(ValueCacheTest, DropsEmptyValuesToo) {
+  constexpr std::uint64_t kRoom = 10, kValues = 1000;
+  detail::ValueCache cache(kRoom * detail::ValueCache::kEntryBytes);
+  for (std::uint64_t number = 1; number <= kValues; ++number) static_cast<void>(cache.put({"client", number}, {}));
+  std::uint64_t kept = 0;
+  for (std::uint64_t number = 1; number <= kValues; ++number)
+    if (cache.find({"client", number}) != nullptr) ++kept;
+  EXPECT_EQ(kept, kRoom);
+  EXPECT_NE(cache.find({"client", kValues}), nullptr);
+  // The same value again takes no more room.
+  for (std::uint64_t at = 0; at < kRoom; ++at) static_cast<void>(cache.put({"client", kValues}, {}));
+  EXPECT_NE(cache.find({"client", kValues - 1}), nullptr);
 }
 
 }  // namespace
