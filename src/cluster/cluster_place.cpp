@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
@@ -60,22 +59,12 @@ std::size_t ClusterPlace::hear_slots(std::size_t agents, milliseconds patience) 
 }
 
 void ClusterPlace::open(std::shared_ptr<ExecutorCore> core) {
-  {
-    const MutexGuard guard(mutex_);
-    core_ = core.get();
-  }
-  const ExecutorOptions& options = core->options();
-  if (options.gil) throw std::invalid_argument("machines share no Gil: the option is for a ThreadExecutor");
-  if (options.start_method || options.tasks_per_child || options.worker_memory_bytes)
-    throw std::invalid_argument(
-        "how worker processes are started and replaced is up to the agents of a cluster, not to an executor");
+  const MutexGuard guard(mutex_);
+  core_ = core.get();
 }
 
 void ClusterPlace::check(const TaskOptions& options) const {
-  if (options.memory_limit_bytes == std::uint64_t{0})
-    throw std::invalid_argument("a task cannot have at most 0 bytes of memory");
-  if (options.cpu_time_limit && *options.cpu_time_limit <= std::chrono::nanoseconds::zero())
-    throw std::invalid_argument("a task's CPU time limit must be above zero");
+  check_limits(options);
 }
 
 void ClusterPlace::more_work() {
