@@ -80,8 +80,13 @@ std::optional<std::size_t> ServerGroup::leader_of(const std::string& stream) con
 }
 
 std::size_t ServerGroup::replicas_of(const std::string& stream) const {
-  const detail::NatsOwner<jsStreamInfo> info = Asking(url(), token_).look(stream);
-  return info != nullptr ? static_cast<std::size_t>(info->Config->Replicas) : 0;
+  const Asking asking(url(), token_);
+  const detail::Deadline deadline = detail::Deadline::after(std::chrono::seconds(60));
+  while (!deadline.passed()) {
+    if (const auto info = asking.look(stream); info != nullptr) return static_cast<std::size_t>(info->Config->Replicas);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return 0;
 }
 
 std::size_t ServerGroup::kill_leader_of(const std::string& stream) {

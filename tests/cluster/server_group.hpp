@@ -27,7 +27,7 @@ class ServerGroup {
   /// Which of them leads the stream, as they say; empty if there is no leader now, or no such stream. Waits for an
   /// answer for some seconds.
   std::optional<std::size_t> leader_of(const std::string& stream) const;
-  /// On how many of them a stream is kept; 0 if they do not say.
+  /// On how many of them a stream is kept. Asks until they say, for a minute; 0 if they do not.
   std::size_t replicas_of(const std::string& stream) const;
   /// Waits until the stream has a leader and kills that; says which it was. Throws std::runtime_error if there is none
   /// for a minute.
