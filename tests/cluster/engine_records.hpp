@@ -193,6 +193,18 @@ inline bool becomes_away(const detail::EngineClient& client) {
   return true;
 }
 
+/// Asks until there is an answer: a request may take too long on a busy machine. Fails the test, and is empty, if none
+/// comes.
+inline Census census_of(detail::EngineClient& client) {
+  const detail::Deadline deadline = detail::Deadline::after(kPatience);
+  while (!deadline.passed()) {
+    if (std::optional<Census> census = client.census()) return *std::move(census);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ADD_FAILURE() << "the engine does not say what it holds";
+  return {};
+}
+
 /// Asks until the answer is as it should be: what is acknowledged is counted a moment later.
 template <class Condition>
 bool census_becomes(detail::EngineClient& client, Condition holds) {

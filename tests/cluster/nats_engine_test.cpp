@@ -41,7 +41,7 @@ TEST_F(NatsEngineTest, LeaseLastsUntilItsResultIsStored) {
   // Longer than the lease: the agent renews it as long as the result is not stored.
   EXPECT_TRUE(agent->lease(1, milliseconds(6000)).empty());
   EXPECT_FALSE(agent->drain(milliseconds(0)));
-  EXPECT_EQ(client->census()->tasks, 1U);
+  EXPECT_EQ(census_of(*client).tasks, 1U);
   limit_results(-1, true);
   EXPECT_TRUE(agent->drain(kPatience));
   ASSERT_TRUE(record_.wait_results(1));
@@ -169,7 +169,7 @@ TEST_F(NatsEngineTest, LateAcknowledgementForAnOlderStreamReachesNobody) {
   EXPECT_TRUE(agent->drain(kPatience));
   ASSERT_TRUE(record_.wait_results(1));
   EXPECT_TRUE(agent->lease(1, milliseconds(500)).empty());
-  EXPECT_EQ(client->census()->tasks, 1U) << "the acknowledgement of task 1 has ended task 2";
+  EXPECT_EQ(census_of(*client).tasks, 1U) << "the acknowledgement of task 1 has ended task 2";
 }
 
 // As one is that was made while its stream still was: see NatsQueues.

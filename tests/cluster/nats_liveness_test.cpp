@@ -168,7 +168,7 @@ TEST_F(NatsLivenessTest, PiecesThatAReplicaDoesNotHaveYetAreNotLost) {
   std::vector<TaskLease> leases;
   while (asked < 2 && leases.empty() && !deadline.passed()) leases = agent->lease(1, milliseconds(100));
   EXPECT_TRUE(leases.empty()) << "nobody asked the one that is behind";
-  EXPECT_EQ(client->census()->tasks, 1U);
+  EXPECT_EQ(census_of(*client).tasks, 1U);
   server_->set_mappings({});
   EXPECT_TRUE(text_of(lease_one(*agent).payload) == payload);
 }
