@@ -67,15 +67,22 @@ TEST_P(EngineContractTest, LeaseThatIsNotRenewedEndsAndTheTaskGoesToAnother) {
   submit_stored(*client, record_, 1, "task");
   const auto leased_at = Clock::now();
   const TaskLease first = lease_one(*agent);
+  const auto received_at = Clock::now();
   const TaskLease second = lease_one(*other);
+  EXPECT_GE(Clock::now() - leased_at, milliseconds(900));
   EXPECT_EQ(second.id, first.id);
   EXPECT_GE(second.deliveries, 2U);
-  // It stays lost, though the task is leased to somebody.
+  // The agent knows only when the task came to it, which may be long after it was sent.
+  while (Clock::now() - received_at < options().lease_time) {
+    static_cast<void>(other->renew(second));
+    static_cast<void>(other->lease(1, milliseconds(50)));
+  }
+  // It stays lost, though the task is leased to somebody; to this agent again if the other one is too slow to renew it.
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(agent->renew(first));
-    EXPECT_TRUE(agent->lease(1, milliseconds(100)).empty());
+    static_cast<void>(other->renew(second));
+    static_cast<void>(agent->lease(1, milliseconds(100)));
   }
-  EXPECT_GE(Clock::now() - leased_at, milliseconds(900));
   // Both ran it: the client hears of it once or twice.
   agent->finish(first, bytes_of("from a"));
   other->finish(second, bytes_of("from b"));
