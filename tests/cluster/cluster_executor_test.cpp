@@ -243,7 +243,8 @@ TEST_F(ClusterExecutorTest, PoisonTaskEndsAfterItsAttempts) {
 }
 
 TEST_F(ClusterExecutorTest, TaskThatTakesItsAgentsAlongEnds) {
-  ClusterExecutor executor(cluster(1, 1), ClusterOptions{.most_deliveries = 2});
+  // A lease that ends on a busy machine would count as another death.
+  ClusterExecutor executor(cluster(1, 1, milliseconds(5000)), ClusterOptions{.most_deliveries = 2});
   const Future<int> deadly = executor.submit(kill_the_agent);
   try {
     deadly.get();

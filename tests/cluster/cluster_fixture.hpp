@@ -17,9 +17,11 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <tandem/cluster.hpp>
+#include <tandem/detail/deadline.hpp>
 #include <tandem/process.hpp>
 
 #include "core/system.hpp"
@@ -115,9 +117,19 @@ class ClusterFixture : public LeakCheckedTest {
     return std::chrono::seconds(std::getenv("TANDEM_SOAK") != nullptr ? 3600 : 120);
   }
   std::string pipe(const std::string& name) const { return (directory_->path() / name).string(); }
-  static LocalCluster cluster(std::size_t agents, std::size_t slots) {
-    return local_cluster(
-        LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = std::chrono::milliseconds(1000)});
+  static LocalCluster cluster(std::size_t agents, std::size_t slots,
+                              std::chrono::milliseconds lease_time = std::chrono::milliseconds(1000)) {
+    return local_cluster(LocalClusterOptions{.agents = agents, .slots = slots, .lease_time = lease_time});
+  }
+  /// Looks until so many nodes are known, which may be later than an executor waits for them when it is made. The last
+  /// look.
+  static std::vector<WorkerInfo> wait_for_workers(const ClusterExecutor& executor, std::size_t count) {
+    const detail::Deadline deadline = detail::Deadline::after(std::chrono::seconds(60));
+    for (;;) {
+      std::vector<WorkerInfo> workers = executor.workers();
+      if (workers.size() == count || deadline.passed()) return workers;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
   }
 
  private:
