@@ -86,8 +86,7 @@ int nap_and_double(int value) {
 TEST_F(ClusterExecutorTest, OneWordApart) {
   ClusterExecutor executor(local_cluster(2));
   EXPECT_EQ(executor.submit(tasks::sum, 1, 2).get(), 3);
-  EXPECT_GE(executor.worker_limit(), 2u);
-  EXPECT_EQ(executor.workers().size(), 2u);
+  EXPECT_EQ(wait_for_workers(executor, 2).size(), 2u);
   std::vector<int> all;
   for (const int value : executor.map(tasks::twice, std::views::iota(0, 1000))) all.push_back(value);
   ASSERT_EQ(all.size(), 1000u);
