@@ -96,7 +96,12 @@ inline void wait_for_end(const detail::Fd& pidfd) {
 class ClusterFixture : public LeakCheckedTest {
  protected:
   void SetUp() override {
-    nats_Open(-1);  // The threads that its library keeps until the program ends.
+    // The threads that its library keeps until the program ends. That SIGPIPE is ignored then is not the program's own
+    // will: see nats_link.cpp.
+    struct sigaction broken_pipe{};
+    ::sigaction(SIGPIPE, nullptr, &broken_pipe);
+    nats_Open(-1);
+    ::sigaction(SIGPIPE, &broken_pipe, nullptr);
     LeakCheckedTest::SetUp();
     // Others that run at the same time would take its files for left behind by them.
     ::setenv("TMPDIR", directory_->path().c_str(), 1);
