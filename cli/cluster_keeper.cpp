@@ -55,6 +55,8 @@ class Keeper {
   void take_down();
 
   void start_server();
+  void start_server_again();
+  void start_again(RunningLaunch& launch);
   void end_server();
   void have_leave();
   void kill_all();
@@ -129,14 +131,12 @@ void Keeper::bring_up() {
 }
 
 void Keeper::keep_up() {
-  Clock::time_point next = Clock::time_point::max();
+  Clock::time_point next = server_ && !server_->runs() ? server_->start_at() : Clock::time_point::max();
   for (const RunningLaunch& one : launches_) next = std::min(next, one.start_at());
   if (!wait(next)) return;
   for (RunningLaunch& one : launches_)
-    if (one.start_at() <= Clock::now()) one.start();
-  if (!server_ || server_->runs()) return;
-  if (server_->ends_again_and_again()) throw std::runtime_error("the server ends again and again");
-  start_server();
+    if (one.start_at() <= Clock::now()) start_again(one);
+  if (server_ && !server_->runs() && server_->start_at() <= Clock::now()) start_server_again();
 }
 
 void Keeper::take_down() {
@@ -165,6 +165,28 @@ void Keeper::start_server() {
     if (!wait(give_up, watch.get())) return;
     if (!server_->runs() || Clock::now() >= give_up)
       throw std::runtime_error("nats-server does not start on " + order_.server.address + ": " + server_->last_word());
+  }
+}
+
+// What is in the way now need not be later: the port may be somebody's for a moment, as that of an outgoing connection,
+// and the machine short of something. The first start has no such patience: somebody waits for it who can mend things.
+void Keeper::start_server_again() {
+  if (server_->ends_again_and_again()) throw std::runtime_error("the server ends again and again");
+  try {
+    start_server();
+  } catch (const std::exception& error) {
+    server_->signal(SIGKILL);
+    if (!server_->start_later()) throw;
+    reports_.log(error.what());
+  }
+}
+
+void Keeper::start_again(RunningLaunch& launch) {
+  try {
+    launch.start();
+  } catch (const std::exception& error) {
+    reports_.log(launch.where() + ": " + error.what());
+    launch.start_later();
   }
 }
 

@@ -27,6 +27,8 @@ RunningLaunch::RunningLaunch(Launch launch, const std::string& run_id, KeeperRep
     : launch_(std::move(launch)), mark_(started_mark(run_id) + " "), reports_(&reports), start_after_(kAgainFirst) {}
 
 void RunningLaunch::start() {
+  since_ = Clock::now();
+  start_at_ = Clock::time_point::max();
   PipeEnds out;
   PipeEnds in;
   ChildSetup setup;
@@ -41,8 +43,6 @@ void RunningLaunch::start() {
   line_.clear();
   last_line_.clear();
   started_ = 0;
-  since_ = Clock::now();
-  start_at_ = Clock::time_point::max();
   // A group of its own, so that what a launcher starts can be ended with it.
   setup.own_session = true;
   pid_ = start_child(setup);

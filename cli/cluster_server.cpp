@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -18,10 +19,15 @@ namespace tandem::tool {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
 
 // A server that dies so often within this time of its start does so for a reason.
 constexpr int kMostShortLives = 5;
-constexpr std::chrono::milliseconds kShortLife{2000};
+constexpr milliseconds kShortLife{2000};
+// A start that failed is tried again after this time, twice as long each time, at most so long.
+constexpr milliseconds kAgainFirst{200}, kAgainMost{5000};
+// For as long as that: what waits for the server is not lost meanwhile.
+constexpr std::chrono::minutes kPatience{10};
 
 std::string make_store(const KeeperOrder& order) {
   std::string store = order.server.store_parent + "/tandem-" + order.record.name + "-XXXXXX";
@@ -52,6 +58,7 @@ void ClusterServer::write_configuration() const {
 }
 
 OwnFd ClusterServer::start() {
+  took_connections_ = false;
   write_configuration();
   OwnFd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!watch || ::inotify_add_watch(watch.get(), folder_.c_str(), IN_CLOSE_WRITE) < 0)
@@ -76,6 +83,9 @@ bool ClusterServer::takes_connections() {
   port_ = static_cast<std::uint16_t>(std::stoi(text.substr(at + order_.address.size() + 1)));
   std::error_code ignored;
   std::filesystem::remove(ports, ignored);
+  took_connections_ = true;
+  failing_since_.reset();
+  start_at_ = {};
   return true;
 }
 
@@ -99,12 +109,20 @@ std::optional<int> ClusterServer::take_end() {
   int status = 0;
   if (pid_ <= 0 || ::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
   pid_ = -1;
-  short_lives_ = Clock::now() - since_ < kShortLife ? short_lives_ + 1 : 0;
+  if (took_connections_) short_lives_ = Clock::now() - since_ < kShortLife ? short_lives_ + 1 : 0;
   return status;
 }
 
 bool ClusterServer::ends_again_and_again() const {
   return short_lives_ > kMostShortLives;
+}
+
+bool ClusterServer::start_later() {
+  const Clock::time_point now = Clock::now();
+  start_after_ = failing_since_ ? std::min(kAgainMost, start_after_ * 2) : kAgainFirst;
+  if (!failing_since_) failing_since_ = now;
+  start_at_ = now + start_after_;
+  return now - *failing_since_ < kPatience;
 }
 
 }  // namespace tandem::tool

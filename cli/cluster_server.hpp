@@ -37,6 +37,11 @@ class ClusterServer {
   std::optional<int> take_end();
   /// Whether its last ends came so soon after its starts that one more start is in vain.
   bool ends_again_and_again() const;
+  /// After a start that failed: when it is to be started again, later each time. False if all have failed for so long
+  /// that no more are to be tried.
+  bool start_later();
+  /// When that is, for one that does not run; at once, after an end.
+  std::chrono::steady_clock::time_point start_at() const { return start_at_; }
 
  private:
   void write_configuration() const;
@@ -48,7 +53,11 @@ class ClusterServer {
   std::uint16_t port_;
   pid_t pid_ = -1;
   std::chrono::steady_clock::time_point since_{};
-  int short_lives_ = 0;  // One after the other.
+  bool took_connections_ = false;  // Since then.
+  int short_lives_ = 0;            // One after the other.
+  std::optional<std::chrono::steady_clock::time_point> failing_since_{};
+  std::chrono::steady_clock::time_point start_at_{};
+  std::chrono::milliseconds start_after_{};
 };
 
 }  // namespace tandem::tool

@@ -4,16 +4,22 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -507,6 +513,97 @@ TEST_F(ClusterToolTest, AnAgentThatDiesIsStartedAgain) {
     if (read_file(fmt::format("/proc/{}/environ", pid)).find("TANDEM_AGENT=nats") != std::string::npos) agent = pid;
   ASSERT_GT(agent, 0);
   ASSERT_EQ(::kill(agent, SIGKILL), 0);
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+// Of a process of this machine.
+void wait_for_end(pid_t pid) {
+  const detail::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  pollfd wait{pidfd.get(), POLLIN, 0};
+  detail::retry_on_signal([&] { return ::poll(&wait, 1, -1); });
+}
+
+/// Waits until the text stands in a file that others append to. False once that is removed.
+bool wait_for_text(const std::filesystem::path& file, const std::string& text) {
+  const detail::Fd watch(::inotify_init1(IN_CLOEXEC));
+  ::inotify_add_watch(watch.get(), file.c_str(), IN_MODIFY | IN_DELETE_SELF | IN_ATTRIB);
+  while (read_file(file).find(text) == std::string::npos) {
+    if (!std::filesystem::exists(file)) return false;
+    std::array<char, 4096> events{};
+    static_cast<void>(!::read(watch.get(), events.data(), events.size()));
+  }
+  return true;
+}
+
+/// The port of a server on 127.0.0.1, from the record of its cluster.
+std::uint16_t port_of(const std::filesystem::path& state) {
+  const std::string text = read_file(state / "cluster.json");
+  std::smatch port;
+  return std::regex_search(text, port, std::regex("://127\\.0\\.0\\.1:([0-9]+)\""))
+             ? static_cast<std::uint16_t>(std::stoi(port.str(1)))
+             : std::uint16_t{0};
+}
+
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+TEST_F(ClusterToolTest, AServerWhosePortIsTakenForAMomentIsStartedAgain) {
+  ASSERT_EQ(up({"--launcher", "local"}).code, 0);
+  pid_t server = -1;
+  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark()))
+    if (read_file(fmt::format("/proc/{}/comm", pid)) == "nats-server\n") server = pid;
+  ASSERT_GT(server, 0);
+  const pid_t keeper = keeper_of(state());
+  ASSERT_EQ(::kill(keeper, SIGSTOP), 0);  // It would be faster.
+  ::kill(server, SIGKILL);
+  wait_for_end(server);
+  {
+    const detail::Fd other(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(other.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const sockaddr_in address = loopback(port_of(state()));
+    const bool taken = ::bind(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+                       ::listen(other.get(), 1) == 0;
+    ::kill(keeper, SIGCONT);
+    ASSERT_TRUE(taken);
+    ASSERT_TRUE(wait_for_text(state() / "log", "address already in use")) << "the cluster is taken down";
+  }
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+TEST_F(ClusterToolTest, APortThatIsTakenIsSaidAtOnce) {
+  const detail::Fd other(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(other.get(), 1), 0);
+  ASSERT_EQ(::getsockname(other.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const ToolRun run = up({"--launcher", "local", "--wait", "1h", "--port", std::to_string(ntohs(address.sin_port))});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("nats-server does not start on 127.0.0.1"), HasSubstr("address already in use")));
+  EXPECT_FALSE(std::filesystem::exists(state()));
+}
+
+TEST_F(ClusterToolTest, AnAgentThatCannotBeStartedAgainYetIsStartedLater) {
+  ASSERT_EQ(up({"--launcher", "local"}).code, 0);
+  const pid_t keeper = keeper_of(state());
+  // All descriptors below have a use: there is no room for the pipes of a command.
+  rlimit usual{};
+  ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, nullptr, &usual), 0);
+  const rlimit few{4, usual.rlim_max};
+  ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &few, nullptr), 0);
+  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark()))
+    if (read_file(fmt::format("/proc/{}/environ", pid)).find("TANDEM_AGENT=nats") != std::string::npos)
+      ::kill(pid, SIGKILL);
+  ASSERT_TRUE(wait_for_text(state() / "log", "cannot make a pipe: Too many open files")) << "the cluster is taken down";
+  ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &usual, nullptr), 0);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
