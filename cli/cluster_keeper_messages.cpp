@@ -1,7 +1,12 @@
 #include "cluster_keeper_messages.hpp"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+
+#include "bad_input.hpp"
+#include "text.hpp"
 
 namespace tandem::tool {
 namespace {
@@ -26,11 +31,31 @@ void visit_fields(Order& order, const Visit& visit) {
   visit("ssh", order.ssh);
 }
 
+bool is_utf8(const Json& text) {
+  try {
+    static_cast<void>(text.dump());
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
+void check_texts(const Json& value) {
+  if (value.is_structured())
+    for (const Json& part : value) check_texts(part);
+  else if (value.is_string() && !is_utf8(value))
+    throw BadInput(fmt::format("{}: is no UTF-8", printable(value.get_ref<const std::string&>())));
+}
+
 }  // namespace
 
 std::string to_line(const KeeperOrder& order) {
+  // By their names: secrets are among them.
+  for (const auto& [name, text] : order.plan.variables)
+    if (!is_utf8(text)) throw BadInput(fmt::format("{}: is no UTF-8", name));
   Json value;
   visit_fields(order, [&](const char* name, const auto& field) { value[name] = field; });
+  check_texts(value);
   return value.dump() + "\n";
 }
 

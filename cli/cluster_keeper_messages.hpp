@@ -29,6 +29,7 @@ struct KeeperOrder {
   AgentPlan plan{};
   std::vector<std::string> ssh{};
 };
+/// Throws BadInput for a text that is no UTF-8, which it names.
 std::string to_line(const KeeperOrder& order);
 /// Empty for a line that is none.
 std::optional<KeeperOrder> parse_order(const std::string& line);

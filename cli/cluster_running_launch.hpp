@@ -23,7 +23,8 @@ class RunningLaunch {
 
   /// Throws std::system_error.
   void start();
-  /// Once it has ended, or could not be started: when it is to be started again, later each time that it did not run for long.
+  /// Once it has ended, or could not be started: when it is to be started again, later each time that it did not run
+  /// for long.
   void start_later();
   /// When that is; never, for one that runs.
   std::chrono::steady_clock::time_point start_at() const { return start_at_; }

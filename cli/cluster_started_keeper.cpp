@@ -14,6 +14,7 @@
 namespace tandem::tool {
 
 StartedKeeper::StartedKeeper(const KeeperOrder& order, const OwnFd& lock) {
+  const std::string line = to_line(order);
   PipeEnds in, out;
   ChildSetup setup;
   setup.words = {"/proc/self/exe", kKeeperWord};
@@ -29,7 +30,9 @@ StartedKeeper::StartedKeeper(const KeeperOrder& order, const OwnFd& lock) {
   in_ = std::move(in.write);
   out_ = std::move(out.read);
   in.read.reset();
-  if (!write_all(in_.get(), to_line(order))) throw std::runtime_error("the keeper of the cluster does not start");
+  if (write_all(in_.get(), line)) return;
+  end();
+  throw std::runtime_error("the keeper of the cluster does not start");
 }
 
 std::optional<KeeperNews> StartedKeeper::hear(std::chrono::milliseconds patience) {

@@ -16,8 +16,8 @@ namespace tandem::tool {
 /// for one thread.
 class StartedKeeper {
  public:
-  /// `lock`: of the cluster's folder, which the keeper has as well from then on. Throws std::system_error and
-  /// std::runtime_error.
+  /// `lock`: of the cluster's folder, which the keeper has as well from then on. Throws BadInput, std::system_error
+  /// and std::runtime_error.
   StartedKeeper(const KeeperOrder& order, const OwnFd& lock);
   ~StartedKeeper() { end(); }
   StartedKeeper(const StartedKeeper&) = delete;

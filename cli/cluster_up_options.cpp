@@ -176,6 +176,8 @@ KeeperOrder ClusterUpOptions::checked_order(const std::vector<std::string>& prog
   record.lease_ms = lease_time.count();
   record.drain_ms = drain_time.count();
   record.allow_unprotected_server = connection.allow_unprotected_server;
+  // Whether the keeper can be told of it.
+  static_cast<void>(to_line(order));
   return order;
 }
 

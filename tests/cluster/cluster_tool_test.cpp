@@ -587,7 +587,8 @@ TEST_F(ClusterToolTest, APortThatIsTakenIsSaidAtOnce) {
   ASSERT_EQ(::getsockname(other.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
   const ToolRun run = up({"--launcher", "local", "--wait", "1h", "--port", std::to_string(ntohs(address.sin_port))});
   EXPECT_EQ(run.code, 1);
-  EXPECT_THAT(run.err, AllOf(HasSubstr("nats-server does not start on 127.0.0.1"), HasSubstr("address already in use")));
+  EXPECT_THAT(run.err,
+              AllOf(HasSubstr("nats-server does not start on 127.0.0.1"), HasSubstr("address already in use")));
   EXPECT_FALSE(std::filesystem::exists(state()));
 }
 
@@ -606,6 +607,23 @@ TEST_F(ClusterToolTest, AnAgentThatCannotBeStartedAgainYetIsStartedLater) {
   ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &usual, nullptr), 0);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+TEST_F(ClusterToolTest, UpRefusesWhatIsNoUtf8AndLeavesNoChild) {
+  expect_refusal({"cluster", "up", "--launcher", "local", "--", kProgram, "a\xff"}, "a\\xff: is no UTF-8");
+  const std::filesystem::path before = std::filesystem::current_path(), bad = file("b\xff");
+  std::filesystem::create_directory(bad);
+  std::filesystem::current_path(bad);
+  expect_refusal({"cluster", "up", "--launcher", "local", "--", kProgram}, "b\\xff: is no UTF-8");
+  std::filesystem::current_path(before);
+  EXPECT_FALSE(std::filesystem::exists(file("tandem"))) << "something was made";
+  // A secret is not shown.
+  const std::string token = write("token", mark() + "\xff\n");
+  const std::vector<std::string> with_token = {
+      "cluster", "up", "--launcher", "local", "--url", "nats://127.0.0.1:1", "--token-file", token, "--", kProgram};
+  expect_refusal(with_token, "tandem: TANDEM_CLUSTER_TOKEN: is no UTF-8");
+  EXPECT_THAT(run_tool(with_token).err, Not(HasSubstr(mark())));
+  EXPECT_EQ(wait_for_none("TANDEM_TEST_MARK=" + mark()), "");
 }
 
 // --- other launchers
