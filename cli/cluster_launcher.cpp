@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "bad_input.hpp"
 #include "text.hpp"
@@ -13,8 +14,10 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kNames = {"ssh", "srun", "mpirun", "local"};
 
-// All that makes a program an agent: what a host's own environment has of it would get in the way.
+// All that makes a program an agent: what a host's own environment has of it would get in the way. A test compares them
+// with those that agents know.
 constexpr std::array kVariables = {"TANDEM_AGENT",
+                                   "TANDEM_AGENT_CACHE_MIB",
                                    "TANDEM_AGENT_DRAIN_MS",
                                    "TANDEM_AGENT_NODE",
                                    "TANDEM_AGENT_SLOTS",
@@ -25,7 +28,9 @@ constexpr std::array kVariables = {"TANDEM_AGENT",
                                    "TANDEM_CLUSTER_LEASE_MS",
                                    "TANDEM_CLUSTER_PASSWORD",
                                    "TANDEM_CLUSTER_POOL",
+                                   "TANDEM_CLUSTER_REPLICAS",
                                    "TANDEM_CLUSTER_SILENCE_MS",
+                                   "TANDEM_CLUSTER_STORE_MIB",
                                    "TANDEM_CLUSTER_TOKEN",
                                    "TANDEM_CLUSTER_TOKEN_FILE",
                                    "TANDEM_CLUSTER_URL",
@@ -35,12 +40,12 @@ constexpr std::array kVariables = {"TANDEM_AGENT",
 // input says when the agent is to leave: by a word, or by its end, which comes however the other side ends.
 std::string script(const AgentPlan& plan, bool listens, bool sets_variables) {
   std::string text = "tandem_host() {\n";
-  if (sets_variables) {
-    text += "unset";
-    for (const char* name : kVariables) text += fmt::format(" {}", name);
-    text += "\n";
+  text += "unset";
+  for (const char* name : kVariables)
+    if (!plan.variables.contains(name)) text += fmt::format(" {}", name);
+  text += "\n";
+  if (sets_variables)
     for (const auto& [name, value] : plan.variables) text += fmt::format("export {}={}\n", name, quoted(value));
-  }
   // A login shell of another user may have no such folder.
   text += fmt::format("cd -- {0} 2>/dev/null || cd || exit 126\n", quoted(plan.folder));
   const std::string program = quoted(plan.program.at(0));
@@ -80,7 +85,6 @@ Launch launch_of_allocation(LauncherKind kind, const AgentPlan& plan, const std:
                             std::size_t nodes) {
   Launch launch;
   launch.where = to_string(kind);
-  launch.nodes = nodes;
   for (const char* name : kVariables) launch.environment[name] = std::nullopt;
   for (const auto& [name, value] : plan.variables) launch.environment[name] = value;
   std::string list;

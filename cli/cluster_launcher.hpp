@@ -2,10 +2,11 @@
 /// the engine, and the engine nothing of it.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster_program.hpp"
@@ -36,8 +37,6 @@ struct Launch {
   /// Written to its standard input, which stays open: words follow (see kLeaveWord), and its end has the agents leave.
   /// Empty: SIGUSR1 has them leave, which srun and mpirun hand on; SIGTERM is for them to end at once.
   std::string input{};
-  /// How many lines with started_mark() come.
-  std::size_t nodes = 1;
 };
 inline constexpr const char kLeaveWord[] = "leave\n";
 inline constexpr const char kKillWord[] = "kill\n";

@@ -31,6 +31,7 @@
 
 #include <tandem/detail/deadline.hpp>
 
+#include "cluster/agent_environment.hpp"
 #include "cluster/certificates.hpp"
 #include "cluster/nats_server.hpp"
 #include "core/system.hpp"
@@ -659,6 +660,42 @@ TEST_F(ClusterToolTest, AgentsAreStartedByMpirun) {
   EXPECT_THAT(read_file(file("words")), AllOf(HasSubstr("--host a,b"), HasSubstr("-x TANDEM_CLUSTER_TOKEN"),
                                               Not(HasSubstr(read_file(state() / "token").substr(0, 64)))));
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+/// A script that has the variables of every agent as a host's own, and one that notes them and is the program then.
+std::string set_all_variables() {
+  std::string script;
+  for (const auto& [name, unused] : detail::AgentEnvironment{}.variables()) {
+    static_cast<void>(unused);
+    script += "export " + name + "=of-the-host\n";
+  }
+  return script;
+}
+std::string note_variables(const std::filesystem::path& file) {
+  return fmt::format("env > {}\nexec {} \"$@\"\n", file.string(), kProgram);
+}
+
+TEST_F(ClusterToolTest, WhatAHostItselfSaysOfAgentsIsNotForThoseOfACluster) {
+  make_program("ssh", set_all_variables() + "while [ \"$1\" != -- ]; do shift; done; shift; shift; exec \"$@\"\n");
+  make_program("noting", note_variables(file("noted")));
+  const ToolRun started = up({"--hosts", "a", "--bind", "127.0.0.1"}, {"noting"});
+  ASSERT_EQ(started.code, 0) << started.err;
+  EXPECT_THAT(read_file(file("noted")), AllOf(HasSubstr("TANDEM_AGENT=nats"), Not(HasSubstr("=of-the-host"))));
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+TEST_F(ClusterToolTest, WhatAHostOfMpirunItselfSaysOfAgentsIsNotForThoseOfACluster) {
+  // What -x names is as it was where mpirun was started.
+  make_program("mpirun",
+               fmt::format("words=''\nwhile [ \"$1\" != sh ]; do [ \"$1\" = -x ] && words=\"$words $2\"; shift; done\n"
+                           "for word in $words; do eval \"kept_$word=\\$$word\"; done\n{}"
+                           "for word in $words; do eval \"export $word=\\\"\\$kept_$word\\\"\"; done\nn=1\n{}",
+                           set_all_variables(), kRunsOnHosts));
+  make_program("noting", note_variables(file("noted")));
+  const ToolRun started = up({"--launcher", "mpirun", "--hosts", "a", "--bind", "127.0.0.1"}, {"noting"});
+  ASSERT_EQ(started.code, 0) << started.err;
+  EXPECT_THAT(read_file(file("noted")), AllOf(HasSubstr("TANDEM_AGENT=nats"), Not(HasSubstr("=of-the-host"))));
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
 
