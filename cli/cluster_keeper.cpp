@@ -20,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "cluster_commands.hpp"
@@ -255,6 +256,9 @@ void Keeper::take_words() {
     const OwnFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
     ::dup2(nothing.get(), STDIN_FILENO);
     ::dup2(nothing.get(), STDOUT_FILENO);
+    // What has ended since nobody listened any more was told to nobody.
+    for (RunningLaunch& one : launches_)
+      if (!one.runs()) one.start_later();
   } else if (got <= 0) {
     // Who started it is gone, and nobody uses the cluster yet.
     reports_.detach();

@@ -27,6 +27,7 @@
 #include <memory>
 #include <regex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <tandem/detail/deadline.hpp>
@@ -35,6 +36,7 @@
 #include "cluster/certificates.hpp"
 #include "cluster/nats_server.hpp"
 #include "core/system.hpp"
+#include "support/asleep.hpp"
 #include "support/leak_checked_test.hpp"
 #include "support/temporary_directory.hpp"
 #include "support/tool.hpp"
@@ -525,10 +527,10 @@ void wait_for_end(pid_t pid) {
   detail::retry_on_signal([&] { return ::poll(&wait, 1, -1); });
 }
 
-/// Waits until the text stands in a file that others append to. False once that is removed.
+/// Waits until the text stands in a file that others append to. False if there is no file, or no more.
 bool wait_for_text(const std::filesystem::path& file, const std::string& text) {
   const detail::Fd watch(::inotify_init1(IN_CLOEXEC));
-  ::inotify_add_watch(watch.get(), file.c_str(), IN_MODIFY | IN_DELETE_SELF | IN_ATTRIB);
+  if (::inotify_add_watch(watch.get(), file.c_str(), IN_MODIFY | IN_DELETE_SELF | IN_ATTRIB) < 0) return false;
   while (read_file(file).find(text) == std::string::npos) {
     if (!std::filesystem::exists(file)) return false;
     std::array<char, 4096> events{};
@@ -606,6 +608,25 @@ TEST_F(ClusterToolTest, AnAgentThatCannotBeStartedAgainYetIsStartedLater) {
       ::kill(pid, SIGKILL);
   ASSERT_TRUE(wait_for_text(state() / "log", "cannot make a pipe: Too many open files")) << "the cluster is taken down";
   ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &usual, nullptr), 0);
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+TEST_F(ClusterToolTest, AnAgentThatDiesBeforeTheKeeperIsOnItsOwnIsStartedAgain) {
+  RunningTool tool({"cluster", "up", "--launcher", "local", "--", kProgram});
+  while (!wait_for_text(state() / "log", "started as")) std::this_thread::yield();  // Until there is a log.
+  const pid_t keeper = keeper_of(state());
+  wait_until_asleep(keeper);
+  ASSERT_EQ(::kill(keeper, SIGSTOP), 0);
+  EXPECT_EQ(tool.finish().code, 0);
+  const std::string child = fmt::format("\nPPid:\t{}\n", keeper);
+  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark())) {
+    const std::string status = read_file(fmt::format("/proc/{}/status", pid));
+    if (status.find(child) == std::string::npos || !status.starts_with("Name:\tsh\n")) continue;
+    ::kill(-pid, SIGKILL);
+    wait_for_end(pid);
+  }
+  ::kill(keeper, SIGCONT);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
