@@ -51,9 +51,11 @@ void ClusterServer::write_configuration() const {
       "jetstream {{ store_dir: \"{}\", max_mem: 1GB }}\n",
       order_.address, port_ == 0 ? -1 : port_, folder_, token_, store_);
   if (order_.tls)
+    // A busy machine takes longer for a handshake than the usual 2 s.
     text += fmt::format(
-        "tls {{ cert_file: \"{0}/server.pem\", key_file: \"{0}/server.key\", ca_file: \"{0}/ca.pem\"{1} }}\n", folder_,
-        order_.mutual ? ", verify: true" : "");
+        "tls {{ cert_file: \"{0}/server.pem\", key_file: \"{0}/server.key\", ca_file: \"{0}/ca.pem\", timeout: 30{1} "
+        "}}\n",
+        folder_, order_.mutual ? ", verify: true" : "");
   write_private_file(folder_ + "/nats.conf", text);
 }
 

@@ -795,6 +795,18 @@ TEST_F(ClusterToolTlsTest, ThreeHostsByRealSsh) {
   EXPECT_EQ(wait_for_none("TANDEM_AGENT=" + url.str() + '\0'), "");
 }
 
+TEST_F(ClusterToolTlsTest, AHandshakeMayTakeLongerThanTheServersUsualTwoSeconds) {
+  ASSERT_EQ(up({"--launcher", "local", "--tls"}).code, 0);
+  const detail::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in address = loopback(port_of(state()));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  // The server speaks first, and then waits.
+  for (char c = 0; c != '\n';) ASSERT_EQ(::read(client.get(), &c, 1), 1);
+  pollfd wait{client.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&wait, 1, 3500), 0) << "the server has cut the connection";
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
 // --- tandem compare
 
 TEST_F(ClusterToolTest, CompareMeasuresALocalCluster) {
