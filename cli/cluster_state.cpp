@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,6 +57,15 @@ void make_private(const std::string& folder) {
   if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() ||
       (info.st_mode & 022) != 0)
     throw BadInput(fmt::format("{}: must be a folder of this user that nobody else can write to", printable(folder)));
+}
+
+// All of the folder's lock. Of the open file, so that processes which share a descriptor hold it together; and one that
+// can be looked at without being taken, which would have somebody who starts a cluster just then find it taken.
+struct flock whole_lock() {
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return lock;
 }
 
 std::string base_folder() {
@@ -127,8 +135,9 @@ OwnFd take_folder(const std::string& folder) {
       if (errno == ENOENT) continue;  // Just removed by the one before.
       throw BadInput(fmt::format("{}: cannot be made: {}", printable(lock), std::generic_category().message(errno)));
     }
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno == EWOULDBLOCK) return OwnFd();
+    struct flock whole = whole_lock();
+    if (::fcntl(fd.get(), F_OFD_SETLK, &whole) != 0) {
+      if (errno == EAGAIN || errno == EACCES) return OwnFd();
       throw BadInput(fmt::format("{}: cannot be locked: {}", printable(lock), std::generic_category().message(errno)));
     }
     // Unless the one before has removed it meanwhile.
@@ -139,7 +148,8 @@ OwnFd take_folder(const std::string& folder) {
 
 bool is_taken(const std::string& folder) {
   const OwnFd fd(::open((folder + "/lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
+  struct flock whole = whole_lock();
+  return fd && (::fcntl(fd.get(), F_OFD_GETLK, &whole) != 0 || whole.l_type != F_UNLCK);
 }
 
 void remove_folder(const std::string& folder, const std::optional<ClusterRecord>& record) {
