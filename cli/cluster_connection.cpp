@@ -23,7 +23,6 @@ std::string absolute(const std::string& file) {
 
 void check_readable(const char* option, const std::string& file) {
   if (file.empty()) return;
-  static_cast<void>(option);
   const std::string text = read_text_file(file);
   if (text.find("-----BEGIN") == std::string::npos)
     throw BadInput(fmt::format("{} {}: is not a file in PEM form", option, printable(file)));

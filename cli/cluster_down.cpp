@@ -33,9 +33,8 @@ int ClusterDown::run(Interruption& interruption) {
   const OwnFd keeper(record ? static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)) : -1);
   if (!record || !is_taken(folder)) {
     if (is_taken(folder)) throw BadInput(fmt::format("the cluster {} is just starting", name_));
-    const OwnFd lock = record ? take_folder(folder) : OwnFd();
     if (!record) throw BadInput(fmt::format("the cluster {} is not up", name_));
-    if (lock) remove_folder(folder, record);
+    if (const OwnFd lock = take_folder(folder); lock) remove_folder(folder, record);
     print(fmt::format("cluster {}: its keeper was killed before; its files are removed\n", name_));
     return kExitGood;
   }

@@ -16,7 +16,7 @@ class KeeperReports {
 
   /// Adds a line to the log. One that has become long is kept as `log.before`, and another one begun.
   void log(const std::string& text);
-  /// Tells whom waits for the cluster to be up; nothing once nobody does.
+  /// Tells who waits for the cluster to be up; nobody once nobody does.
   void tell(const KeeperNews& news) const;
   bool attached() const { return attached_; }
   /// Nobody waits any more.

@@ -67,12 +67,13 @@ struct ChildSetup {
   int err_fd = -1;
   /// Stays open in it under its own number; -1 for none.
   int kept_fd = -1;
-  /// It is killed when the calling thread is gone. A child that the caller has no thread beside it, for this is forked.
+  /// It is killed when the calling thread is gone.
   bool bound = false;
   /// In a session of its own: no terminal's signals reach it.
   bool own_session = false;
 };
-/// Starts it; of a process with one thread only if `bound`. Throws std::system_error.
+/// Starts it; with `bound` in a process of one thread only. Throws std::system_error, and BadInput if there is no such
+/// program.
 pid_t start_child(const ChildSetup& setup);
 /// How a child ended, by what waitpid() says: "it ended with 1", "it was ended by SIGKILL".
 std::string status_text(int status);
