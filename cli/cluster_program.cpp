@@ -169,7 +169,12 @@ pid_t start_child(const ChildSetup& setup) {
 }
 
 std::string status_text(int status) {
-  if (WIFSIGNALED(status)) return fmt::format("it was ended by SIG{}", ::sigabbrev_np(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) {
+    // A real-time signal has no name.
+    const char* const name = ::sigabbrev_np(WTERMSIG(status));
+    return name != nullptr ? fmt::format("it was ended by SIG{}", name)
+                           : fmt::format("it was ended by signal {}", WTERMSIG(status));
+  }
   return fmt::format("it ended with {}", WEXITSTATUS(status));
 }
 

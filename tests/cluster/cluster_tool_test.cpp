@@ -26,6 +26,7 @@
 #include <iterator>
 #include <memory>
 #include <regex>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -612,6 +613,14 @@ TEST_F(ClusterToolTest, AnAgentThatCannotBeStartedAgainYetIsStartedLater) {
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
 
+/// The shell by which a keeper of this machine runs its one agent.
+pid_t shell_of(pid_t keeper) {
+  std::istringstream children(read_file(fmt::format("/proc/{0}/task/{0}/children", keeper)));
+  for (pid_t pid = -1; children >> pid;)
+    if (read_file(fmt::format("/proc/{}/comm", pid)) == "sh\n") return pid;
+  return -1;
+}
+
 TEST_F(ClusterToolTest, AnAgentThatDiesBeforeTheKeeperIsOnItsOwnIsStartedAgain) {
   RunningTool tool({"cluster", "up", "--launcher", "local", "--", kProgram});
   while (!wait_for_text(state() / "log", "started as")) std::this_thread::yield();  // Until there is a log.
@@ -619,14 +628,21 @@ TEST_F(ClusterToolTest, AnAgentThatDiesBeforeTheKeeperIsOnItsOwnIsStartedAgain) 
   wait_until_asleep(keeper);
   ASSERT_EQ(::kill(keeper, SIGSTOP), 0);
   EXPECT_EQ(tool.finish().code, 0);
-  const std::string child = fmt::format("\nPPid:\t{}\n", keeper);
-  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark())) {
-    const std::string status = read_file(fmt::format("/proc/{}/status", pid));
-    if (status.find(child) == std::string::npos || !status.starts_with("Name:\tsh\n")) continue;
-    ::kill(-pid, SIGKILL);
-    wait_for_end(pid);
-  }
+  const pid_t shell = shell_of(keeper);
+  ASSERT_GT(shell, 0);
+  ::kill(-shell, SIGKILL);
+  wait_for_end(shell);
   ::kill(keeper, SIGCONT);
+  EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
+  EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
+}
+
+TEST_F(ClusterToolTest, AnAgentWhoseShellWasEndedByASignalWithoutANameIsStartedAgain) {
+  ASSERT_EQ(up({"--launcher", "local"}).code, 0);
+  const pid_t shell = shell_of(keeper_of(state()));
+  ASSERT_GT(shell, 0);
+  ASSERT_EQ(::kill(-shell, SIGRTMIN), 0);
+  ASSERT_TRUE(wait_for_text(state() / "log", fmt::format("it was ended by signal {}", SIGRTMIN)));
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
