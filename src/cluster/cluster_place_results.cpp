@@ -101,7 +101,6 @@ void ClusterPlace::break_off(const std::string& text) noexcept {
     const MutexGuard guard(mutex_);
     engine = engine_;
     lost = flights_.take_all();
-    for (const auto& [number, flight] : lost) stopped_.add(flight.carrier, {client_, number, flight.attempt});
     given_up_ = true;
   }
   core_->broke(text);
