@@ -136,7 +136,10 @@ void AgentCore::see_to_batches() {
     }
   }
   for (const LeasedTaskPtr& task : waiting) static_cast<void>(task->cancel());
-  for (TaskCarriers::Part& part : parts) engine_->tell(part.lease, std::move(part.bytes), part.number);
+  // What no store takes is told at the end, in another way.
+  for (TaskCarriers::Part& part : parts)
+    if (part.bytes.size() <= engine_->most_payload_bytes())
+      engine_->tell(part.lease, std::move(part.bytes), part.number);
 }
 
 void AgentCore::drop_unwanted(const std::string& key, bool is_lost) {

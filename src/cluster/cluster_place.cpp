@@ -122,7 +122,8 @@ void ClusterPlace::run() {
     {
       const MutexGuard guard(mutex_);
       fill();
-      if (ended()) break;
+      // In one step: from here on no callback takes a copy of the engine.
+      if (over_ = ended(); over_) break;
       if (flights_.none_waits() || refused) {
         const Clock::duration left = std::min<Clock::duration>(look_at_ - Clock::now(), refused ? kSubmitAgain : kLook);
         if ((!woken_ || refused) && left > Clock::duration::zero()) changed_.wait_for(mutex_, left);
@@ -141,7 +142,6 @@ void ClusterPlace::run() {
   std::shared_ptr<LocalClusterKeeper> local;
   {
     const MutexGuard guard(mutex_);
-    over_ = true;
     engine_.reset();
     nodes_.clear();
     local = std::move(local_);

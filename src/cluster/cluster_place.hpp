@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <tandem/thread.hpp>
@@ -121,8 +122,23 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   void find_loss() noexcept;
   void break_off(const std::string& text) noexcept;
   static void cancel(EngineClient& engine, const ClusterTaskId& id, const std::string& node) noexcept;
-  /// Ends what was counted in `telling_`. The copy goes first: the last one must not go in a thread of the engine.
-  void told(std::shared_ptr<EngineClient> engine) TANDEM_EXCLUDES(mutex_);
+  /// While it lives the place does not end, and the calling thread counts as one of its own. What copy it has of the
+  /// engine goes first: the last one must not go in a thread of the engine.
+  class Telling {
+   public:
+    /// Counted in `telling_` already.
+    explicit Telling(ClusterPlace& place) noexcept : place_(place), before_(std::exchange(t_telling, &place)) {}
+    ~Telling();
+    Telling(const Telling&) = delete;
+    Telling& operator=(const Telling&) = delete;
+
+    std::shared_ptr<EngineClient> engine;
+
+   private:
+    ClusterPlace& place_;
+    const ClusterPlace* const before_;
+  };
+  static thread_local const ClusterPlace* t_telling;
   /// Says so if tasks wait and nobody is there for them, or if the engine has stored nothing for long.
   void complain_of_no_nodes() TANDEM_REQUIRES(mutex_);
   void complain_of_refusals() TANDEM_REQUIRES(mutex_);

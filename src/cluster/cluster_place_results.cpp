@@ -20,9 +20,17 @@ constexpr std::chrono::seconds kLonely{5};
 // How long nothing may be stored before that is said, and when it is said again.
 constexpr std::chrono::seconds kRefused{10}, kRefusedAgain{60};
 
-thread_local const ClusterPlace* t_telling = nullptr;
-
 }  // namespace
+
+thread_local const ClusterPlace* ClusterPlace::t_telling = nullptr;
+
+ClusterPlace::Telling::~Telling() {
+  engine.reset();
+  t_telling = before_;
+  const MutexGuard guard(place_.mutex_);
+  --place_.telling_;
+  if (!place_.core_->is_open()) place_.wake();
+}
 
 void ClusterPlace::look() {
   // What is stored before the engine is asked, and has no result after it answered, it must have counted.
@@ -118,20 +126,13 @@ void ClusterPlace::cancel(EngineClient& engine, const ClusterTaskId& id, const s
   }
 }
 
-void ClusterPlace::told(std::shared_ptr<EngineClient> engine) {
-  engine.reset();
-  const MutexGuard guard(mutex_);
-  --telling_;
-  if (!core_->is_open()) wake();
-}
-
 void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, std::vector<std::byte> result) {
   {
     const MutexGuard guard(mutex_);
     if (core_ == nullptr) return;  // It cannot be of a task of this place, which has had none yet.
     ++telling_;
   }
-  t_telling = this;
+  Telling telling(*this);
   if (!is_batch(id)) {
     take(id, id.number, node, result);
   } else {
@@ -143,23 +144,19 @@ void ClusterPlace::on_result(const ClusterTaskId& id, const std::string& node, s
       log_line(LogLevel::Warning, "results from node {} that cannot be read: {}", node, error.what());
     }
   }
-  t_telling = nullptr;
-  std::shared_ptr<EngineClient> engine;
   {
     const MutexGuard guard(mutex_);
     fill();
     if (may_submit_here() && core_->is_open()) {
-      engine = engine_;
+      telling.engine = engine_;
     } else if (!flights_.none_waits()) {
       wake();
     }
   }
   // By this thread, which has the core now.
-  if (engine != nullptr && !submit_here(*engine)) {
-    const MutexGuard guard(mutex_);
-    wake();
-  }
-  told(std::move(engine));
+  if (telling.engine == nullptr || submit_here(*telling.engine)) return;
+  const MutexGuard guard(mutex_);
+  wake();
 }
 
 void ClusterPlace::take(const ClusterTaskId& id, std::uint64_t carrier, const std::string& node,
@@ -194,6 +191,12 @@ void ClusterPlace::take(const ClusterTaskId& id, std::uint64_t carrier, const st
   }
   if (not_begun) {
     core_->give_back(*task);
+    bool given_up = false;
+    {
+      const MutexGuard guard(mutex_);
+      given_up = given_up_;
+    }
+    if (given_up) core_->end_backlog();
   } else {
     tell(*task, std::move(outcome), node);
   }
@@ -241,9 +244,10 @@ void ClusterPlace::on_node(const NodeInfo& info) {
     engine = engine_;
     ++telling_;
   }
+  Telling telling(*this);
+  telling.engine = std::move(engine);
   // It has not heard of that: the server was away, or the task was elsewhere then.
-  for (const ClusterTaskId& id : stopped) cancel(*engine, id, info.node);
-  told(std::move(engine));
+  for (const ClusterTaskId& id : stopped) cancel(*telling.engine, id, info.node);
 }
 
 void ClusterPlace::note_node(const NodeInfo& info) {

@@ -169,13 +169,12 @@ std::optional<ClusterPlace::Parcel> ClusterPlace::next_parcel() {
       if (failed.empty() && has_values) return parcel;
       if (failed.size() < numbers.size()) flights_.put_back(parcel.id.number);
       if (failed.empty()) return std::nullopt;  // The values go first.
-      telling_ += failed.size();
+      ++telling_;
       for (const std::uint64_t number : numbers)
         if (Flight* const found = flights_.find(number)) found->step = Flight::Step::ToSubmit;
     }
+    const Telling telling(*this);
     for (const TaskPtr& task : failed) core_->failed(*task, error);
-    const MutexGuard guard(mutex_);
-    telling_ -= failed.size();
   }
 }
 

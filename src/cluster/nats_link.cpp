@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <thread>
 #include <utility>
@@ -181,6 +182,8 @@ struct NatsLink::Watch {
   mutable Mutex mutex;
   mutable ConditionVariable changed;
   EngineState state TANDEM_GUARDED_BY(mutex) = EngineState::Connected;
+  // Of the server that this side is, or was, connected to: to ask the library may take as long as it writes.
+  std::atomic<std::int64_t> max_payload{0};
 
   void become(EngineState next) {
     const MutexGuard guard(mutex);
@@ -191,7 +194,8 @@ struct NatsLink::Watch {
     static_cast<Watch*>(self)->become(EngineState::Away);
     if (static_cast<Watch*>(self)->callbacks.lost) static_cast<Watch*>(self)->callbacks.lost();
   }
-  static void on_found(natsConnection*, void* self) {
+  static void on_found(natsConnection* connection, void* self) {
+    static_cast<Watch*>(self)->max_payload = natsConnection_GetMaxPayload(connection);
     static_cast<Watch*>(self)->become(EngineState::Connected);
     if (static_cast<Watch*>(self)->callbacks.found_again) static_cast<Watch*>(self)->callbacks.found_again();
   }
@@ -219,6 +223,7 @@ NatsLink::NatsLink(const EngineOptions& options, const std::vector<EngineServer>
     if (deadline.passed()) check_nats(status, "cannot reach the engine " + options.url);
     std::this_thread::sleep_for(std::min<Deadline::Clock::duration>(kConnectPause, deadline.left(kConnectPause)));
   }
+  watch_->max_payload = natsConnection_GetMaxPayload(connection_);
   jsOptions js{};
   jsCtx* context = nullptr;
   natsStatus status = jsOptions_Init(&js);
@@ -270,7 +275,7 @@ bool NatsLink::wait_connected(milliseconds patience) const {
 std::size_t NatsLink::max_payload_bytes() const {
   // Room for the headers of a message, which count too.
   constexpr std::int64_t kHeaders = 4096;
-  return static_cast<std::size_t>(std::max<std::int64_t>(natsConnection_GetMaxPayload(connection_) - kHeaders, 1024));
+  return static_cast<std::size_t>(std::max<std::int64_t>(watch_->max_payload - kHeaders, 1024));
 }
 
 std::string NatsLink::make_inbox() const {

@@ -22,7 +22,7 @@ class StoppedTasks {
   void append_carried_by(std::uint64_t carrier, std::vector<ClusterTaskId>& tasks) const;
 
  private:
-  std::multimap<std::uint64_t, ClusterTaskId> tasks_;
+  std::multimap<std::uint64_t, ClusterTaskId> tasks_;  // By the age of their carriers.
 };
 
 }  // namespace tandem::detail

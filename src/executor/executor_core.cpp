@@ -314,19 +314,25 @@ void ExecutorCore::take(std::size_t most, std::size_t sharers, bool (*alone)(con
 
 void ExecutorCore::give_back(Task& task) noexcept {
   if (task.options().deadline) clock_.forget(task);
+  MutexGuard guard(mutex_);
+  if (!task.state().unstart()) return;
+  --task.attempts_;
+  task.state().add_reference();
+  queue_.push_front(task);
+  queued_ += task.items();
+}
+
+void ExecutorCore::end_backlog() noexcept {
   std::exception_ptr broken;
   {
     MutexGuard guard(mutex_);
-    broken = broken_;  // Then nobody takes anything from the queue any more.
-    if (!broken) {
-      if (!task.state().unstart()) return;
-      --task.attempts_;
-      task.state().add_reference();
-      queue_.push_front(task);
-      queued_ += task.items();
-    }
+    broken = broken_;
   }
-  if (broken) fail(task, std::move(broken));
+  if (broken != nullptr) {
+    broke(describe_exception(broken).what);
+  } else {
+    static_cast<void>(close(Backlog::Cancel));
+  }
 }
 
 bool ExecutorCore::has_queued() {

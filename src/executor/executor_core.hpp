@@ -73,6 +73,9 @@ class ExecutorCore : public std::enable_shared_from_this<ExecutorCore> {
             std::vector<TaskPtr>& tasks);
   /// Puts a task that was taken and has not been begun after all back to the front; nothing if it is settled by now.
   void give_back(Task& task) noexcept;
+  /// For a place that has given up: ends what was given back since, or is to be tried again, as what waited then.
+  /// Without a lock of the place: callbacks run.
+  void end_backlog() noexcept;
   /// Whether Place::more_work() is to be called. After `true` was said, it is called for every task that was submitted
   /// later than has_queued() was asked.
   void call_for_more_work(bool wanted) noexcept { growing_.store(wanted, std::memory_order_seq_cst); }
