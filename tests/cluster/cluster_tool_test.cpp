@@ -58,22 +58,36 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-/// Processes whose environment at their start had the text, but for this one.
-std::vector<pid_t> marked_processes(const std::string& mark) {
+/// Processes whose environment at their start had the text, but for this one; of this program only, if one is given.
+std::vector<pid_t> marked_processes(const std::string& mark, const std::string& program = "") {
   std::vector<pid_t> found;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     const pid_t pid = std::atoi(entry.path().filename().c_str());
-    if (pid > 0 && pid != ::getpid() && read_file(entry.path() / "environ").find(mark) != std::string::npos)
+    if (pid <= 0 || pid == ::getpid() || read_file(entry.path() / "environ").find(mark) == std::string::npos) continue;
+    if (program.empty() || std::filesystem::read_symlink(entry.path() / "exe", ignored) == program)
       found.push_back(pid);
   }
   return found;
 }
 
+/// Those of them that run the program as agents: their workers are children of one.
+std::vector<pid_t> agents_of(const std::string& mark) {
+  const std::vector<pid_t> all = marked_processes(mark, kProgram);
+  std::vector<pid_t> agents;
+  for (const pid_t pid : all) {
+    const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));  // "pid (name) state parent ..."
+    const std::size_t end = stat.rfind(')');
+    const pid_t parent = end == std::string::npos ? -1 : std::atoi(stat.c_str() + end + 4);
+    if (std::find(all.begin(), all.end(), parent) == all.end()) agents.push_back(pid);
+  }
+  return agents;
+}
+
 /// Waits until none of them is left; says which are otherwise.
-std::string wait_for_none(const std::string& mark) {
+std::string wait_for_none(const std::string& mark, const std::string& program = "") {
   for (int round = 0; round < 200; ++round) {
-    const std::vector<pid_t> left = marked_processes(mark);
+    const std::vector<pid_t> left = marked_processes(mark, program);
     if (left.empty()) return "";
     const detail::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, left[0], 0)));
     pollfd wait{pidfd.get(), POLLIN, 0};
@@ -512,11 +526,9 @@ TEST_F(ClusterToolTest, DownNowGivesBackWhatRuns) {
 
 TEST_F(ClusterToolTest, AnAgentThatDiesIsStartedAgain) {
   ASSERT_EQ(up({"--launcher", "local"}).code, 0);
-  pid_t agent = -1;
-  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark()))  // Other tests have agents too.
-    if (read_file(fmt::format("/proc/{}/environ", pid)).find("TANDEM_AGENT=nats") != std::string::npos) agent = pid;
-  ASSERT_GT(agent, 0);
-  ASSERT_EQ(::kill(agent, SIGKILL), 0);
+  const std::vector<pid_t> agents = agents_of("TANDEM_TEST_MARK=" + mark());  // Other tests have some too.
+  ASSERT_EQ(agents.size(), 1u);
+  ASSERT_EQ(::kill(agents[0], SIGKILL), 0);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
 }
@@ -604,9 +616,9 @@ TEST_F(ClusterToolTest, AnAgentThatCannotBeStartedAgainYetIsStartedLater) {
   ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, nullptr, &usual), 0);
   const rlimit few{4, usual.rlim_max};
   ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &few, nullptr), 0);
-  for (const pid_t pid : marked_processes("TANDEM_TEST_MARK=" + mark()))
-    if (read_file(fmt::format("/proc/{}/environ", pid)).find("TANDEM_AGENT=nats") != std::string::npos)
-      ::kill(pid, SIGKILL);
+  const std::vector<pid_t> agents = agents_of("TANDEM_TEST_MARK=" + mark());
+  ASSERT_EQ(agents.size(), 1u);
+  ASSERT_EQ(::kill(agents[0], SIGKILL), 0);
   ASSERT_TRUE(wait_for_text(state() / "log", "cannot make a pipe: Too many open files")) << "the cluster is taken down";
   ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &usual, nullptr), 0);
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
@@ -801,14 +813,13 @@ TEST_F(ClusterToolTlsTest, ThreeHostsByRealSsh) {
   ASSERT_EQ(started.code, 0) << started.err;
   EXPECT_THAT(started.out, HasSubstr("3 agents"));
   EXPECT_EQ(run_tool({"run", "--cluster", "--", kProgram, "sum"}).out, kSum);
-  std::smatch url;
-  const std::string status = run_tool({"cluster", "status"}).out;
-  ASSERT_TRUE(std::regex_search(status, url, std::regex("tls://[0-9.:]+"))) << status;
+  EXPECT_THAT(run_tool({"cluster", "status"}).out, HasSubstr("tls://127.0.0.1:"));
+  EXPECT_EQ(agents_of("TANDEM_TEST_MARK=" + mark()).size(), 3u);
   const ToolRun missing =
       up({"--name", "other", "--hosts", "h1", "--ssh", hosts.command(), "--bind", "127.0.0.1"}, {"./missing"});
   EXPECT_THAT(missing.err, HasSubstr("h1: ./missing: no such program in "));
   EXPECT_EQ(run_tool({"cluster", "down"}).code, 0);
-  EXPECT_EQ(wait_for_none("TANDEM_AGENT=" + url.str() + '\0'), "");
+  EXPECT_EQ(wait_for_none("TANDEM_TEST_MARK=" + mark(), kProgram), "");
 }
 
 TEST_F(ClusterToolTlsTest, AHandshakeMayTakeLongerThanTheServersUsualTwoSeconds) {
