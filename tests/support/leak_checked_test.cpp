@@ -16,15 +16,11 @@ constexpr milliseconds kPatience = std::chrono::seconds(60);
 
 // The server, and the child that it keeps ready and makes when it has nothing else to do.
 void start_services() {
-  // Of what is there already, as the processes of a cluster, some may have children of their own.
-  const Inventory before = has_grandchild() ? Inventory::take() : Inventory();
   tandem::Process process(+[] {});
   process.start();
   process.join();
   const auto give_up = std::chrono::steady_clock::now() + kPatience;
-  while ((!has_grandchild() || !before.more_than(Inventory::take()).empty()) &&
-         std::chrono::steady_clock::now() < give_up)
-    std::this_thread::sleep_for(milliseconds(1));
+  while (!has_grandchild() && std::chrono::steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(1));
 }
 
 // The unwinder opens a pipe for good when it first looks at a stack, which throwing makes it do.

@@ -32,7 +32,8 @@ class Inventory {
   std::map<std::string, Count> counts_;
 };
 
-/// Whether a child of this process has a child of its own, as a fork server that keeps one ready does.
+/// Whether a child of this process has a child of its own, as a fork server that keeps one ready does; of those that
+/// are not left out.
 bool has_grandchild();
 
 }  // namespace tandem::testing
