@@ -232,11 +232,11 @@ void AgentCore::ended(const std::string& key, FutureState& state) noexcept {
   if (state.outcome() == FutureState::Outcome::Value) {
     outcome = outcome_of_value(std::move(static_cast<LeasedTask&>(state).value()));
     outcome.pid = static_cast<LeasedTask&>(state).pid();
-    if (const std::uint64_t most = engine_->most_payload_bytes(); outcome.bytes.size() + kOutcomeCost > most)
-      outcome = outcome_of_error(std::make_exception_ptr(
-          ClusterError(fmt::format("a result of {} bytes: the store of the cluster takes {} bytes at most; what is "
-                                   "large belongs into a shared file",
-                                   outcome.bytes.size(), most))));
+    try {
+      check_fits("a result", outcome.bytes.size() + kOutcomeCost, engine_->most_payload_bytes());
+    } catch (const ClusterError&) {
+      outcome = outcome_of_error(std::current_exception());
+    }
   } else if (state.outcome() == FutureState::Outcome::Error) {
     outcome = is_broken(key) ? outcome_of_broken(state.error()) : outcome_of_error(state.error());
   } else {

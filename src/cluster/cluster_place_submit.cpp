@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include <tandem/cluster_options.hpp>
 #include <tandem/detail/remote_task.hpp>
 #include <tandem/detail/shared_object.hpp>
 
@@ -28,14 +27,6 @@ constexpr milliseconds kStorePatience{1000};
 // Messages for each slot that are out, of short tasks: one that runs, one that is there next, one on its way. The
 // others wait in the executor's queue, so that they go in few messages.
 constexpr std::size_t kMessagesPerSlot = 3;
-
-// What no store would ever take is not tried for ever.
-void check_fits(const char* what, std::uint64_t bytes, std::uint64_t most) {
-  if (bytes > most)
-    throw ClusterError(fmt::format(
-        "{} of {} bytes: the store of the cluster takes {} bytes at most; what is large belongs into a shared file",
-        what, bytes, most));
-}
 
 bool never_alone(const Task&) {
   return false;

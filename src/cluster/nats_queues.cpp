@@ -7,6 +7,7 @@
 #include <limits>
 #include <thread>
 #include <tuple>
+#include <utility>
 
 #include <tandem/detail/deadline.hpp>
 
@@ -280,6 +281,7 @@ std::optional<NatsQueues::Held> NatsQueues::look(const std::string& stream, cons
   Held held;
   if (status == NATS_NOT_FOUND || code == JSStreamNotFoundErr) return held;
   if (status != NATS_OK || made == nullptr) return std::nullopt;
+  held.first = made->State.FirstSeq;
   held.last = made->State.LastSeq;
   held.created = made->Created;
   const jsStreamStateSubjects* subjects = made->State.Subjects;
@@ -316,12 +318,12 @@ std::optional<Census> NatsQueues::census(const std::string& client) {
     std::tie(census.queued_in_pool, census.leased_in_pool) = *counts;
     std::uint64_t for_any = census.tasks;
     for (const auto& [node, count] : census.tasks_of_nodes) for_any -= count;
-    watch(names_.tasks_stream(), any, for_any, counts->first + counts->second);
+    watch(names_.tasks_stream(), any, for_any, counts->first + counts->second, tasks->first);
   }
   const std::string own = names_.client_consumer(results->created, client);
   if (census.results > 0) {
     if (const auto counts = counts_of(names_.results_stream(), own))
-      watch(names_.results_stream(), own, census.results, counts->first + counts->second);
+      watch(names_.results_stream(), own, census.results, counts->first + counts->second, results->first);
   } else {
     ignoring_.erase(own);
   }
@@ -340,13 +342,14 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> NatsQueues::counts_of(con
 
 // A server that was killed may come back with a consumer that is ahead of its stream: what is stored under the numbers
 // in between is never handed out, and hides in the census that it is lost. Made anew by who misses it, the consumer
-// hands out all that the stream has; what is leased now runs twice.
-void NatsQueues::watch(const std::string& stream, const std::string& consumer, std::uint64_t held,
-                       std::uint64_t known) {
-  unsigned& times = ignoring_[consumer];
-  times = held > known ? times + 1 : 0;
-  if (times < kIgnoringTimes) return;
-  times = 0;
+// hands out all that the stream has; what is leased now runs twice. A busy server has what is acknowledged in the
+// stream for a moment longer than in the consumer: but then the stream's first message is soon another one.
+void NatsQueues::watch(const std::string& stream, const std::string& consumer, std::uint64_t held, std::uint64_t known,
+                       std::uint64_t first) {
+  Ignoring& ignoring = ignoring_[consumer];
+  if (held <= known || first != std::exchange(ignoring.first, first)) ignoring.times = 0;
+  if (held <= known || ++ignoring.times < kIgnoringTimes) return;
+  ignoring.times = 0;
   log_line(LogLevel::Warning, "the consumer {} hands out {} of {} messages and is made anew", consumer, known, held);
   static_cast<void>(js_DeleteConsumer(link_.requests(), stream.c_str(), consumer.c_str(), nullptr, nullptr));
 }

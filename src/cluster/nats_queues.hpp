@@ -102,8 +102,13 @@ class NatsQueues {
   struct Held {
     std::uint64_t messages = 0;
     std::map<std::string, std::uint64_t> by_subject{};
-    std::uint64_t last = 0;
+    std::uint64_t first = 0, last = 0;  // Of the whole stream.
     std::int64_t created = 0;
+  };
+  // How often in a row a consumer seemed to hide messages, and the first one that the stream had all the while.
+  struct Ignoring {
+    unsigned times = 0;
+    std::uint64_t first = 0;
   };
   // A stream that is there.
   struct Ensured {
@@ -141,8 +146,8 @@ class NatsQueues {
   // What a consumer has still to hand out, and has handed out; empty if the server does not say.
   std::optional<std::pair<std::uint64_t, std::uint64_t>> counts_of(const std::string& stream,
                                                                    const std::string& consumer) const;
-  void watch(const std::string& stream, const std::string& consumer, std::uint64_t held, std::uint64_t known)
-      TANDEM_REQUIRES(mutex_);
+  void watch(const std::string& stream, const std::string& consumer, std::uint64_t held, std::uint64_t known,
+             std::uint64_t first) TANDEM_REQUIRES(mutex_);
 
   const NatsLink& link_;
   const EngineOptions& options_;
@@ -152,7 +157,7 @@ class NatsQueues {
   // What is known of the streams of pieces, of tasks and of results.
   std::atomic<std::int64_t> task_pieces_bytes_{0}, result_pieces_bytes_{0};
   std::uint64_t rollbacks_ TANDEM_GUARDED_BY(mutex_) = 0;
-  std::map<std::string, unsigned> ignoring_ TANDEM_GUARDED_BY(mutex_);  // Consumers, and in how many looks in a row.
+  std::map<std::string, Ignoring> ignoring_ TANDEM_GUARDED_BY(mutex_);  // By the consumer's name.
   std::map<std::string, Silence> silent_ TANDEM_GUARDED_BY(mutex_);     // By the consumer's name.
 };
 

@@ -137,6 +137,13 @@ TaskTicket decode_ticket(Decoder& payload) {
   return decode<TaskTicket>(payload);
 }
 
+void check_fits(const char* what, std::uint64_t bytes, std::uint64_t most) {
+  if (bytes > most)
+    throw ClusterError(fmt::format(
+        "{} of {} bytes: the store of the cluster takes {} bytes at most; what is large belongs into a shared file",
+        what, bytes, most));
+}
+
 TaskOutcome outcome_of_value(std::vector<std::byte> value) {
   TaskOutcome outcome;
   outcome.bytes = std::move(value);

@@ -91,6 +91,9 @@ TaskOutcome outcome_of_error(const std::exception_ptr& error);
 /// `error`: the BrokenExecutor of a pool whose initializer failed.
 TaskOutcome outcome_of_broken(const std::exception_ptr& error);
 
+/// What no store would ever take is not tried for ever: throws ClusterError if `what` has more than `most` bytes.
+void check_fits(const char* what, std::uint64_t bytes, std::uint64_t most);
+
 std::vector<std::byte> encode_outcome(const TaskOutcome& outcome);
 /// Throws WireError.
 TaskOutcome decode_outcome(std::span<const std::byte> payload);

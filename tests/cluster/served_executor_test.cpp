@@ -141,6 +141,23 @@ TEST_F(ServedExecutorTest, WhatNeverFitsIntoTheStoreFails) {
   EXPECT_EQ(executor.submit(length_of, make_text(std::size_t{5} << 20)).get(), std::size_t{5} << 20);
 }
 
+TEST_F(ServedExecutorTest, ResultsOfABatchThatDoNotFitTogetherComeOneByOne) {
+  const std::string secret = random_secret();
+  NatsServer server({.token = secret, .max_file = "200MB"});
+  server.start();
+  const std::string url = fmt::format("nats://{}:{}", server.host(), server.port());
+  ClusterOptions options = this->options(1);
+  options.token = secret;
+  ClusterExecutor executor(url, options);
+  const ExecutedAgents agents(1, 1, url, secret);
+  // So short that many go together from here on.
+  for (int call = 0; call < 50; ++call) EXPECT_EQ(executor.submit(make_text, 1).get().size(), 1u);
+  constexpr std::size_t kMebibyte = std::size_t{1} << 20;
+  std::vector<Future<std::string>> futures;
+  for (int call = 0; call < 40; ++call) futures.push_back(executor.submit(make_text, kMebibyte));
+  for (const Future<std::string>& future : futures) EXPECT_EQ(future.get().size(), kMebibyte);
+}
+
 /// Tasks that say when they have begun.
 class StoppedTaskTest : public ServedExecutorTest {
  protected:
