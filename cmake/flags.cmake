@@ -18,6 +18,10 @@ if(TANDEM_SANITIZE)
   add_link_options(-fsanitize=${TANDEM_SANITIZE})
   target_sources(tandem_flags INTERFACE
     $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_CURRENT_LIST_DIR}/sanitizer_options.cpp>)
+  if(TANDEM_SANITIZE STREQUAL thread)
+    target_sources(tandem_flags INTERFACE
+      $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_CURRENT_LIST_DIR}/thread_sanitizer_exceptions.cpp>)
+  endif()
 endif()
 find_program(TANDEM_CCACHE ccache)
 if(TANDEM_CCACHE AND PROJECT_IS_TOP_LEVEL)

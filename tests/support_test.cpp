@@ -4,9 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <exception>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "core/kill_point.hpp"
 #include "core/system.hpp"
@@ -22,6 +26,24 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+// Red with the thread sanitizer alone, if it does not know how exceptions are shared.
+TEST(SanitizerTest, ExceptionMayEndInAnotherThreadThanTheOneThatReadIt) {
+  std::exception_ptr error = std::make_exception_ptr(std::runtime_error("read by one, destroyed by another"));
+  std::atomic<bool> was_read{false};
+  std::thread last([&was_read, error]() mutable {
+    // Relaxed: nothing but the exception's own count is between the two.
+    while (!was_read.load(std::memory_order_relaxed)) std::this_thread::yield();
+    error = nullptr;
+  });
+  try {
+    std::rethrow_exception(std::exchange(error, nullptr));
+  } catch (const std::runtime_error& caught) {
+    EXPECT_THAT(caught.what(), HasSubstr("another"));
+  }
+  was_read.store(true, std::memory_order_relaxed);
+  last.join();
+}
 
 TEST(InventoryTest, NamesADescriptorThatIsLeft) {
   const Inventory before = Inventory::take();
