@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "support/temporary_directory.hpp"
 #include "wire/code_address.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ using tandem::detail::Decoder;
 using tandem::detail::encode_call;
 using tandem::detail::Encoder;
 using tandem::detail::run_call;
+using tandem::testing::TemporaryDirectory;
 namespace fs = std::filesystem;
 
 template <class F, class... Args>
@@ -264,7 +266,8 @@ INSTANTIATE_TEST_SUITE_P(Builds, CallableLibraryTest,
                          [](const auto& build) { return std::string(build.param); });
 
 TEST(CallableTest, ALibraryThatIsGoneIsNamed) {
-  const fs::path path = fs::path(::testing::TempDir()) / ("tandem_callable_gone_" + std::to_string(::getpid()) + ".so");
+  const TemporaryDirectory directory("callable");
+  const fs::path path = directory.path() / "gone.so";
   fs::copy_file(library_path("callable_library_other_build"), path);
   const auto bytes = encoded_elsewhere(path);
   fs::remove(path);
@@ -277,7 +280,8 @@ TEST(CallableTest, ALibraryThatIsGoneIsNamed) {
 }
 
 TEST(CallableTest, ALibraryOfAnotherBuildIsNamedWithBothBuilds) {
-  const fs::path path = fs::path(::testing::TempDir()) / ("tandem_callable_" + std::to_string(::getpid()) + ".so");
+  const TemporaryDirectory directory("callable");
+  const fs::path path = directory.path() / "other.so";
   fs::copy_file(library_path("callable_library"), path);
   const auto bytes = encoded_elsewhere(path);
   fs::remove(path);
@@ -294,7 +298,6 @@ TEST(CallableTest, ALibraryOfAnotherBuildIsNamedWithBothBuilds) {
     EXPECT_NE(text.substr(first, 49), text.substr(second, 49)) << text;
     EXPECT_NE(text.find(path.native()), text.npos) << text;
   }
-  fs::remove(path);
 }
 
 }  // namespace
