@@ -1,13 +1,16 @@
 // The very first use of the arena: by several threads at once, and while another thread forks.
 #include <gtest/gtest.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
-#include <fstream>
+#include <cstdint>
+#include <cstring>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -102,23 +105,19 @@ TEST(ForkedMemberTest, WhatAChildHeldIsGivenBackHoweverEarlyItDied) {
     // The kernel tells two processes with one number by the hundredth of a second in which they began.
     const auto later = std::chrono::steady_clock::now() + 20ms;
     while (std::chrono::steady_clock::now() < later) std::this_thread::yield();
-    // The kernel can be asked for a certain number only by root, and gives it if nobody else was faster.
-    pid_t other = 0;
-    for (int attempt = 0; attempt < 100 && other != child; ++attempt) {
-      if (other != 0) {
-        ::kill(other, SIGKILL);
-        ::waitpid(other, nullptr, 0);
-      }
-      std::ofstream("/proc/sys/kernel/ns_last_pid") << child - 1;
-      other = static_cast<pid_t>(::syscall(SYS_fork));  // Without the handlers of fork().
-      if (other == 0)
-        for (;;) ::syscall(SYS_pause);
-    }
+    // The kernel can be asked for a certain number only by root. Without the handlers of fork().
+    clone_args arguments{};
+    arguments.exit_signal = SIGCHLD;
+    arguments.set_tid = reinterpret_cast<std::uintptr_t>(&child);
+    arguments.set_tid_size = 1;
+    const auto other = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+    if (other == 0)
+      for (;;) ::syscall(SYS_pause);
+    if (other < 0) GTEST_SKIP() << "a process cannot have the number " << child << " again: " << std::strerror(errno);
     queue = Queue<int>();
     const std::size_t with_one_queue = arena_usage().in_use_bytes;
     ::kill(other, SIGKILL);
     ::waitpid(other, nullptr, 0);
-    if (other != child) GTEST_SKIP() << "the kernel gives no number again here";
     EXPECT_EQ(with_one_queue, with_a_queue) << "the first queue is still held";
   }
   EXPECT_EQ(arena_usage().in_use_bytes, before);

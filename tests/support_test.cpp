@@ -47,7 +47,7 @@ TEST(SanitizerTest, ExceptionMayEndInAnotherThreadThanTheOneThatReadIt) {
 
 TEST(InventoryTest, NamesADescriptorThatIsLeft) {
   const Inventory before = Inventory::take();
-  EXPECT_EQ(Inventory::take().more_than(before), "");
+  EXPECT_EQ(Inventory::left_since(before), "");
   const detail::Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("descriptor /dev/null"));
 }
@@ -87,7 +87,7 @@ TEST(InventoryTest, NamesAChildAndAZombieThatIsLeft) {
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT), 0);
   EXPECT_THAT(Inventory::take().more_than(before), HasSubstr("state Z"));
   ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
-  EXPECT_EQ(Inventory::take().more_than(before), "");
+  EXPECT_EQ(Inventory::left_since(before), "");
 }
 
 TEST(KillPointTest, EveryPointKillsOnce) {

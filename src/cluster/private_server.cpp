@@ -64,9 +64,11 @@ std::filesystem::path free_folder_name() {
 void remove_folder_of_the_dying(const std::filesystem::path& folder) noexcept {
   const auto give_up = std::chrono::steady_clock::now() + kRemoveLimit;
   for (;;) {
+    // One look begins after the limit, however long the one before it took.
+    const bool last = std::chrono::steady_clock::now() > give_up;
     std::error_code error;
     std::filesystem::remove_all(folder, error);
-    if (!error || std::chrono::steady_clock::now() > give_up) return;
+    if (!error || last) return;
     std::this_thread::sleep_for(kRemovePause);
   }
 }

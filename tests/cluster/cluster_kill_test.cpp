@@ -147,11 +147,13 @@ TEST_F(KeeperKillTest, FolderGoesThoughSomebodyStillPutsFilesThere) {
     std::thread dying([&] {
       const detail::Fd in(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       const auto dead = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
-      for (int at = 0; std::chrono::steady_clock::now() < dead; ++at) {
+      int at = 0;
+      do {
         const std::string name = std::to_string(at);
         if (!detail::Fd(::openat(in.get(), name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600))) break;
         if (at == 0) busy.count_down();
-      }
+        ++at;
+      } while (std::chrono::steady_clock::now() < dead);
     });
     busy.wait();
     detail::remove_folder_of_the_dying(folder);

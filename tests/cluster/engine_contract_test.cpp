@@ -380,7 +380,11 @@ TEST_P(EngineContractTest, ManyTasksOnTwoAgentsEachComeBack) {
     const std::string text = std::to_string(number);
     EXPECT_TRUE(client->submit({"client-1", number, 1}, bytes_of(text), {}, kPatience));
   }
-  EXPECT_TRUE(record_.wait([&](const ClientRecord::Told& told) { return told.results.size() >= kTasks; }));
+  EXPECT_TRUE(submit_again_until(
+      *client, record_, [](std::uint64_t number) { return std::to_string(number); },
+      [](const ClientRecord::Told& told) {
+        return told.results.size() >= kTasks && told.count_of_finished() >= kTasks;
+      }));
   agent->stop();
   other->stop();
   a.join();

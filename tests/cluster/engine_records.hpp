@@ -182,13 +182,13 @@ inline TaskLease lease_one(detail::EngineAgent& agent) {
   return {};
 }
 
-/// Waits until `holds(told)`, and meanwhile submits tasks of "client-1" for any node again that are not known to be
-/// stored, as a client must: a server whose disk is busy may take longer for one than the engine waits.
-/// `payload_of(number)`. False if that takes too long.
+/// Waits until `holds(told)`, and meanwhile submits tasks of "client-1" again that are not known to be stored, as a
+/// client must: a server whose disk is busy may take longer for one than the engine waits. `payload_of(number)`; the
+/// first `seen` errors were dealt with. False if that takes too long.
 template <class Payload, class Condition>
-bool submit_again_until(detail::EngineClient& client, ClientRecord& record, Payload payload_of, Condition holds) {
+bool submit_again_until(detail::EngineClient& client, ClientRecord& record, Payload payload_of, Condition holds,
+                        const TaskTarget& target = {}, std::size_t seen = 0) {
   const detail::Deadline deadline = detail::Deadline::after(kPatience);
-  std::size_t seen = 0;
   for (bool held = false;;) {
     std::vector<ClusterTaskId> again;
     const bool told = record.wait(
@@ -201,7 +201,7 @@ bool submit_again_until(detail::EngineClient& client, ClientRecord& record, Payl
     seen += again.size();
     std::this_thread::sleep_for(std::chrono::milliseconds(100));  // After a moment: see on_submit_error().
     for (const ClusterTaskId& id : again)
-      EXPECT_TRUE(client.submit(id, bytes_of(payload_of(id.number)), {}, kPatience));
+      EXPECT_TRUE(client.submit(id, bytes_of(payload_of(id.number)), target, kPatience));
   }
 }
 
@@ -209,9 +209,12 @@ bool submit_again_until(detail::EngineClient& client, ClientRecord& record, Payl
 inline ClusterTaskId submit_stored(detail::EngineClient& client, ClientRecord& record, std::uint64_t number,
                                    std::string_view payload, const TaskTarget& target = {}) {
   const ClusterTaskId id{"client-1", number, 1};
-  const std::size_t stored = record.told().stored.size();
+  const ClientRecord::Told before = record.told();
   EXPECT_TRUE(client.submit(id, bytes_of(payload), target, kPatience));
-  EXPECT_TRUE(record.wait_stored(stored + 1));
+  EXPECT_TRUE(submit_again_until(
+      client, record, [&](std::uint64_t) { return payload; },
+      [&](const ClientRecord::Told& told) { return told.stored.size() > before.stored.size(); }, target,
+      before.errors.size()));
   return id;
 }
 

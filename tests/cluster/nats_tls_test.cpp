@@ -123,8 +123,12 @@ TEST_F(NatsTlsTest, HandshakeThatIsCutShortIsTriedAgain) {
   options.build_id = "build-1";
   options.token = kSecret;
   options.tls = EngineTls{authority.file(), {}, {}};
-  options.connect_wait = std::chrono::seconds(1);
-  EXPECT_THAT(refusal(options), HasSubstr("cannot reach"));
+  // On a busy machine the first attempt alone may take a short one.
+  for (const int seconds : {1, 8, 60}) {
+    if (server.handshakes() > 1) break;
+    options.connect_wait = std::chrono::seconds(seconds);
+    EXPECT_THAT(refusal(options), HasSubstr("cannot reach"));
+  }
   EXPECT_GT(server.handshakes(), 1);
 }
 

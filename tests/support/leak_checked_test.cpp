@@ -1,6 +1,5 @@
 #include "support/leak_checked_test.hpp"
 
-#include <algorithm>
 #include <string>
 #include <thread>
 
@@ -11,15 +10,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How long a machine may be busy with something else. What comes sooner ends the wait.
-constexpr milliseconds kPatience = std::chrono::seconds(60);
-
 // The server, and the child that it keeps ready and makes when it has nothing else to do.
 void start_services() {
   tandem::Process process(+[] {});
   process.start();
   process.join();
-  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);  // If the machine is busy.
   while (!has_grandchild() && std::chrono::steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(1));
 }
 
@@ -43,15 +39,7 @@ void LeakCheckedTest::SetUp() {
 void LeakCheckedTest::TearDown() {
   watchdog_.reset();
   if (!before_) return;
-  // A thread that was joined may still be in the kernel for a moment, and so may the peers of a killed process: there
-  // is no event for either, so this looks again, less and less often.
-  const auto give_up = std::chrono::steady_clock::now() + kPatience;
-  std::string left = Inventory::take().more_than(*before_);
-  for (milliseconds pause(1); !left.empty() && std::chrono::steady_clock::now() < give_up;
-       pause = std::min(pause * 2, milliseconds(100))) {
-    std::this_thread::sleep_for(pause);
-    left = Inventory::take().more_than(*before_);
-  }
+  const std::string left = Inventory::left_since(*before_);
   EXPECT_TRUE(left.empty()) << "left behind by this test:\n" << left;
 }
 

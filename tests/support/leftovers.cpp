@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <tandem/arena.hpp>
@@ -119,6 +121,17 @@ std::string Inventory::more_than(const Inventory& before) const {
       text << "  " << what << ": " << was << " before, " << count.number << " now" << count.details << '\n';
   }
   return text.str();
+}
+
+std::string Inventory::left_since(const Inventory& before) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::string left = take().more_than(before);
+  for (std::chrono::milliseconds pause(1); !left.empty() && std::chrono::steady_clock::now() < give_up;
+       pause = std::min(pause * 2, std::chrono::milliseconds(100))) {
+    std::this_thread::sleep_for(pause);
+    left = take().more_than(before);
+  }
+  return left;
 }
 
 void Inventory::add(const std::string& what, const std::string& detail, std::size_t number) {

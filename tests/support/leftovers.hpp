@@ -18,6 +18,11 @@ class Inventory {
   /// One line for each thing of which there is more now than `before`; empty if there is none.
   std::string more_than(const Inventory& before) const;
 
+  /// The same of now, but for what is about to go: looks again until there is nothing, or for a minute. A thread that
+  /// was joined may still be in the kernel for a moment, and so may the peers of a killed process; other tests have
+  /// their files. There is no event for any of these.
+  static std::string left_since(const Inventory& before);
+
  private:
   struct Count {
     std::size_t number = 0;
