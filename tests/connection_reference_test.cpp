@@ -110,7 +110,7 @@ TEST_F(ConnectionReferenceTest, PitfallOfADescriptorInAQueue) {
 }
 
 TEST_F(ConnectionReferenceTest, PitfallOfHandlesOverASocket) {
-  tandem::Listener listener("unix:@tandem_test_pitfall");
+  tandem::Listener listener("unix:@tandem_test_pitfall_" + std::to_string(::getpid()));
   tandem::Connection client = tandem::Client(listener.address());
   tandem::Connection connection = listener.accept();
   tandem::Queue<int> results;

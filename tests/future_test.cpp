@@ -31,7 +31,8 @@ struct Three {
   explicit Three(ExecutorOptions options) : executor(std::move(options)) {
     failed = executor.submit(tasks::throw_out_of_range, std::string("too far"));
     failed.wait();
-    running = executor.submit(tasks::hold_at<Gate>, begun, go, 7);
+    // With a deadline it is alone in its worker: nothing is sent there behind it.
+    running = executor.submit({.deadline = std::chrono::hours(1)}, tasks::hold_at<Gate>, begun, go, 7);
     begun.wait();
     pending = executor.submit(tasks::twice, 21);
   }

@@ -189,8 +189,8 @@ TEST_F(GuideTest, AnUncaughtExceptionIsExitCodeOne) {
   EXPECT_EQ(report.exception_text, "no such sample");
 }
 
-void count_until_stopped(std::stop_token stop, tandem::Queue<int> counted) {
-  int rounds = 0;
+void count_until_stopped(std::stop_token stop, tandem::Queue<std::int64_t> counted) {
+  std::int64_t rounds = 0;
   do {
     ++rounds;
   } while (!stop.stop_requested());
@@ -198,7 +198,7 @@ void count_until_stopped(std::stop_token stop, tandem::Queue<int> counted) {
 }
 
 TEST_F(GuideTest, AStopTokenAsksPolitely) {
-  tandem::Queue<int> counted;
+  tandem::Queue<std::int64_t> counted;
   tandem::Process p(count_until_stopped, counted);
   p.start();
   p.request_stop();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <mutex>
 #include <stop_token>
@@ -18,10 +19,10 @@ namespace {
 
 class ThreadReferenceTest : public tandem::testing::ReportFixture {};
 
-int polls = 0;
+std::int64_t polls = 0;  // In a moment it is beyond an int.
 void poll(const std::stop_token& stop, std::string what) {
   do {
-    polls += static_cast<int>(what.size());
+    polls += static_cast<std::int64_t>(what.size());
   } while (!stop.stop_requested());
 }
 

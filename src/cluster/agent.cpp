@@ -66,9 +66,13 @@ AgentCore::AgentCore(const AgentSettings& settings)
 }
 
 AgentCore::~AgentCore() {
+  // What is left if it did not drain is nobody's from now on: its end here is no result, and it runs again elsewhere.
+  std::map<std::string, Leased> left;
   {
     const MutexGuard guard(mutex_);
     over_ = true;
+    left.swap(running_);
+    parked_.clear();
     wake_all();
   }
   // Whoever waits for a signal waits for this one as well.
@@ -136,7 +140,7 @@ void AgentCore::see_to_batches() {
     }
   }
   for (const LeasedTaskPtr& task : waiting) static_cast<void>(task->cancel());
-  // What no store takes is told at the end, in another way.
+  // What no store takes is told at the end, in another way, and so is what there is no room for now.
   for (TaskCarriers::Part& part : parts)
     if (part.bytes.size() <= engine_->most_payload_bytes())
       engine_->tell(part.lease, std::move(part.bytes), part.number);

@@ -90,9 +90,7 @@ void AgentCore::begin_task(const Leased& leased, std::vector<std::byte> payload)
     parts.payload = std::move(payload);
     const std::uint64_t deliveries = parts.ticket.earlier_deliveries + leased.carrier->lease.deliveries;
     if (parts.ticket.most_deliveries != 0 && deliveries > parts.ticket.most_deliveries)
-      throw TaskCrashed(
-          fmt::format("the task was handed to {} agents, and none of them came back with a result", deliveries - 1),
-          CrashReport(), 1);
+      return settle(leased, outcome_of_abandoned(static_cast<std::uint32_t>(deliveries - 1)));
     TaskNeeds needs;
     std::optional<ClusterValueId> missing;
     const bool has_all = needs_.find(leased.id.client, parts.ticket, nullptr, needs, missing);

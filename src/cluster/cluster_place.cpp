@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <tandem/error.hpp>
+
 #include "cluster/nats_engine.hpp"
 #include "core/check.hpp"
 
@@ -72,6 +74,7 @@ void ClusterPlace::more_work() {
   {
     const MutexGuard guard(mutex_);
     if (!thread_) {
+      if (over_) throw ExecutorShutDown("the executor " + core_->name() + " was shut down: it takes no more tasks");
       thread_.emplace(ThreadOptions{.name = core_->name() + "-cluster", .daemon = false},
                       [this, core = core_->shared_from_this()] { run(); });
       try {

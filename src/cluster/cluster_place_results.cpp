@@ -38,6 +38,7 @@ void ClusterPlace::look() {
   const Clock::time_point before = Clock::now() - kLook;
   {
     const MutexGuard guard(mutex_);
+    if (own_engine_->state() == EngineState::Away) away_at_ = Clock::now();
     complain_of_no_nodes();
     complain_of_refusals();
     stored = flights_.stored();
@@ -174,11 +175,20 @@ void ClusterPlace::take(const ClusterTaskId& id, std::uint64_t carrier, const st
     Flight* const found = flights_.find(id.number);
     if (found == nullptr) return stopped_.erase(carrier, id);  // It came before, or nobody wants it any more.
     Flight& flight = *found;
-    const bool is_back = not_begun || outcome.kind == TaskOutcome::kGivenBack;
+    const bool is_abandoned = outcome.kind == TaskOutcome::kAbandoned;
+    const bool is_back = not_begun || is_abandoned || outcome.kind == TaskOutcome::kGivenBack;
     // An earlier attempt may come late, or twice.
     if (is_back && flight.attempt != id.attempt) return;
     if (outcome.kind == TaskOutcome::kGivenBack) {
       flight.deliveries += outcome.deliveries;
+      return flights_.submit_again(id.number, flight);
+    }
+    // Leases end while the server is away, and no agent has died for it.
+    if (is_abandoned && away_at_ > flight.stored_at) {
+      log_line(LogLevel::Info,
+               "a task of the executor {} was handed to {} agents, but the server was away: it is submitted again",
+               core_->name(), outcome.deliveries);
+      flight.deliveries = 0;
       return flights_.submit_again(id.number, flight);
     }
     if (not_begun) {

@@ -170,8 +170,14 @@ std::optional<ClusterPlace::Parcel> ClusterPlace::next_parcel() {
 }
 
 bool ClusterPlace::submit_parcel(EngineClient& engine, const Parcel& parcel, milliseconds patience) {
-  if (engine.submit(parcel.id, parcel.payload, TaskTarget(), patience)) return true;
+  std::string why;
+  try {
+    if (engine.submit(parcel.id, parcel.payload, TaskTarget(), patience)) return true;
+  } catch (const std::exception& error) {
+    why = error.what();  // Want of memory: it may pass.
+  }
   const MutexGuard guard(mutex_);
+  if (!why.empty()) note_refusal(why);
   const std::vector<Flights::Map::value_type*> carried = flights_.carried_by(parcel.id.number);
   for (Flights::Map::value_type* const one : carried) one->second.step = Flight::Step::ToSubmit;
   if (!carried.empty()) flights_.put_back(parcel.id.number);

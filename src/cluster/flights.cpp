@@ -45,7 +45,10 @@ std::vector<std::uint64_t> Flights::next(ClusterTaskId& id, std::size_t most_in_
       if (!numbers.empty()) break;
       to_submit_.pop_front();
       numbers = numbers_of(carrier);
-      std::erase_if(numbers, [this](std::uint64_t number) { return !is_to_submit(number); });
+      // One that goes alone by now has left it.
+      std::erase_if(numbers, [&](std::uint64_t number) {
+        return !is_to_submit(number) || flights_.at(number).carrier != carrier;
+      });
       id.number = carrier;
       if (!numbers.empty()) return numbers;
       continue;

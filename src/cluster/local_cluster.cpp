@@ -83,7 +83,12 @@ class Keeper {
         if (agent.program.reap() && Clock::now() - agent.started >= kStartAgain) {
           log_line(LogLevel::Warning, "agent local-{} of the local cluster has ended ({}) and is started again", at,
                    agent.program.end().to_string());
-          start_agent(at);
+          try {
+            start_agent(at);
+          } catch (const std::system_error& error) {
+            agent.started = Clock::now();  // As if it had ended at once: it is tried again.
+            log_line(LogLevel::Warning, "agent local-{} cannot be started now: {}", at, error.what());
+          }
         }
       }
       if (server_.program().reap()) {

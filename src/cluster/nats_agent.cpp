@@ -22,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kAnyNode = "_";
 // How long a request waits at the server: if it is lost there, so long a task may lie.
 constexpr milliseconds kRequest{5000};
-// A task whose pieces cannot be had now, as during an election.
+// Within which pieces that cannot be had now, as during an election, are asked for again; then their task is put off.
+constexpr milliseconds kPiecesPatience{5000};
 constexpr milliseconds kPutOff{1000};
 // What a client says instead of a heartbeat when it ends.
 constexpr std::string_view kEnd = "end";
@@ -216,11 +217,28 @@ std::optional<TaskLease> NatsAgent::open(NatsMessage message, const std::functio
     lease.payload.assign(bytes.begin(), bytes.end());
     return lease;
   }
-  const NatsPieces::Got got = pieces_.get(*head->elsewhere, lease.payload, renew_all);
+  const NatsPieces::Got got = get_pieces(*head->elsewhere, lease.payload, renew_all);
   if (got == NatsPieces::Got::All) return lease;
   // Without its pieces it is settled by another, or lost, and then missing in the client's census.
   link_.publish(ack, got == NatsPieces::Got::Gone ? std::string("+ACK") : put_off(kPutOff));
   return std::nullopt;
+}
+
+// As long as an election takes they are asked for again here: what is put off counts as a delivery.
+NatsPieces::Got NatsAgent::get_pieces(const PieceList& list, std::vector<std::byte>& payload,
+                                      const std::function<void()>& renew_all) {
+  const auto go_on = [&]() TANDEM_EXCLUDES(mutex_) {
+    renew_all();
+    const MutexGuard guard(mutex_);
+    return !stopped_;
+  };
+  for (const Deadline patience = Deadline::after(kPiecesPatience);;) {
+    payload.clear();
+    const NatsPieces::Got got = pieces_.get(list, payload, go_on);
+    if (got != NatsPieces::Got::Away || patience.passed() || !go_on()) return got;
+    const MutexGuard guard(mutex_);
+    if (!stopped_) changed_.wait_for(mutex_, kPause);
+  }
 }
 
 // The server answers to the reply subject when it has renewed the lease; that says which one, and when it was sent.
@@ -276,7 +294,8 @@ void NatsAgent::on_heartbeat(const NatsMessage& message) {
   std::int64_t silence_ms = 0;
   std::from_chars(text.data(), text.data() + text.size(), silence_ms);
   const MutexGuard guard(mutex_);
-  clients_.hear(client, text == kEnd, milliseconds(silence_ms));
+  // What a stranger says may be any number.
+  clients_.hear(client, text == kEnd, std::clamp(milliseconds(silence_ms), milliseconds(0), kMostEngineTime));
 }
 
 // The results that were stored for one that has died are nobody's.
@@ -295,7 +314,7 @@ void NatsAgent::forget_silent() {
 std::optional<std::vector<std::byte>> NatsAgent::fetch(const ClusterValueId& id, std::uint64_t bytes) {
   const PieceList list{NatsNames::client_owner(id.client), id.number | NatsNames::kValueBit, bytes, bytes, true};
   std::vector<std::byte> value;
-  if (bytes == 0 || pieces_.get(list, value, [] {}) != NatsPieces::Got::All) return std::nullopt;
+  if (bytes == 0 || pieces_.get(list, value, [] { return true; }) != NatsPieces::Got::All) return std::nullopt;
   return value;
 }
 

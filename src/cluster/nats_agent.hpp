@@ -63,6 +63,8 @@ class NatsAgent final : public EngineAgent {
   bool ask(std::size_t max, std::array<bool, 2>& looked, const Deadline& deadline) TANDEM_EXCLUDES(mutex_);
   /// The task of a message; empty if there is none, or not now.
   std::optional<TaskLease> open(NatsMessage message, const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
+  NatsPieces::Got get_pieces(const PieceList& list, std::vector<std::byte>& payload,
+                             const std::function<void()>& renew_all) TANDEM_EXCLUDES(mutex_);
   void send_renewal(const std::string& ack) const;
   void on_renewed(const NatsMessage& message) TANDEM_EXCLUDES(mutex_);
   std::optional<std::chrono::milliseconds> put_off_for(const std::string& client) TANDEM_EXCLUDES(mutex_);

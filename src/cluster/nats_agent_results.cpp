@@ -47,12 +47,16 @@ void NatsAgent::hand_over(const TaskLease& lease, std::vector<std::byte> result,
   {
     const MutexGuard guard(mutex_);
     while (!results_.empty() && !stopped_ && link_.state() != EngineState::Refused &&
-           !results_.has_room_for(unstored->result.size()))
+           !results_.has_room_for(unstored->result.size())) {
+      if (part > 0) return;
       stored_.wait_for(mutex_, kLook);
+    }
     number = results_.add(unstored);
     if (part == 0) leases_.drop(unstored->ack);
     clients_.serve(lease.id.client);
   }
+  // Pieces of a part take their time in another thread than that of who has leases to renew.
+  if (part > 0 && pieces_.too_large(unstored->result.size())) return on_reply(number, not_stored("in pieces"));
   if (!send(number, unstored)) on_reply(number, not_stored("not connected"));
 }
 

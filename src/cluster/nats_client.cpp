@@ -37,6 +37,8 @@ constexpr milliseconds kEnsurePause{250};
 constexpr milliseconds kLook{1000};
 // Within the time after which agents take a client for dead.
 constexpr int kBeats = 6;
+// And so often however long that is: an agent that has not heard it yet has its own idea of silence.
+constexpr milliseconds kSlowestBeat{10'000};
 // A node that was silent for so long is not one of all nodes; for so long, it is forgotten.
 constexpr std::chrono::seconds kSilent{10};
 constexpr std::chrono::seconds kForgotten{60};
@@ -337,7 +339,10 @@ void NatsClient::on_result(NatsMessage message) {
   }
   std::vector<std::byte> result;
   if (head->elsewhere) {
-    const NatsPieces::Got got = pieces_.get(*head->elsewhere, result, [&] { link_.publish(ack, "+WPI"); });
+    const NatsPieces::Got got = pieces_.get(*head->elsewhere, result, [&] {
+      link_.publish(ack, "+WPI");
+      return true;
+    });
     if (got == NatsPieces::Got::Away) return;  // It comes again.
     if (got == NatsPieces::Got::Gone) {
       // Then the task is missing in the census.
@@ -403,7 +408,7 @@ milliseconds NatsClient::step(const NatsKeeper::News& news) {
   if (link_.state() == EngineState::Refused && !std::exchange(refusal_is_told_, true)) events_.on_refused();
   if (link_.state() != EngineState::Connected) return kLook;
   if (news.found_again) maker_.miss();  // It may be another store.
-  const milliseconds rhythm = options_.client_silence / kBeats;
+  const milliseconds rhythm = std::min(options_.client_silence / kBeats, kSlowestBeat);
   if (Clock::now() >= beat_at_) {
     beat();
     beat_at_ = Clock::now() + rhythm;

@@ -93,9 +93,10 @@ void set_credentials(natsOptions* to, const EngineOptions& options) {
     throw EngineError("cannot use the user and password for the engine");
 }
 
-// Agents on other machines may get the text itself, where there is no file.
+// Agents on other machines may get the text itself, where there is no file. There may be something in front of it; what
+// is taken for the name of a file stands in errors.
 bool is_pem(const std::string& text) {
-  return text.starts_with("-----BEGIN");
+  return text.find("-----BEGIN") != std::string::npos || text.find('\n') != std::string::npos;
 }
 
 void set_tls(natsOptions* to, const EngineTls& tls) {

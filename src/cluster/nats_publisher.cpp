@@ -175,7 +175,7 @@ bool NatsPieces::put_as(PieceList& list, std::span<const std::byte> payload, std
 }
 
 NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& payload,
-                                const std::function<void()>& between) const {
+                                const std::function<bool()>& go_on) const {
   for (std::uint64_t i = 0; i < list.pieces && payload.size() < list.bytes; ++i) {
     const std::string subject = names_.piece(list.owner, list.number, i);
     jsDirectGetMsgOptions which{};
@@ -191,7 +191,7 @@ NatsPieces::Got NatsPieces::get(const PieceList& list, std::vector<std::byte>& p
     // Memory for what has come, never for what is announced.
     if (bytes.size() > list.bytes - payload.size()) return Got::Gone;
     payload.insert(payload.end(), bytes.begin(), bytes.end());
-    between();
+    if (!go_on()) return Got::Away;
   }
   return payload.size() == list.bytes ? Got::All : Got::Gone;
 }

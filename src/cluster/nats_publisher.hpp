@@ -86,8 +86,8 @@ class NatsPieces {
     Gone,  ///< It was erased, or lost.
     Away,  ///< The server does not answer.
   };
-  /// Joins it again. `between` is called for each piece, which may take a while.
-  Got get(const PieceList& list, std::vector<std::byte>& payload, const std::function<void()>& between) const;
+  /// Joins it again. `go_on` is called for each piece, which may take a while: false ends it, as Away.
+  Got get(const PieceList& list, std::vector<std::byte>& payload, const std::function<bool()>& go_on) const;
   /// Does not wait. One that is shared stays.
   void erase(const PieceList& list) const noexcept;
 

@@ -106,7 +106,12 @@ void NatsPull::take(NatsMessage message) {
   const bool ended = ends_request(status, natsMsg_GetSubject(message.get()), refused);
   if (status == 0 && natsMsg_GetReply(message.get()) != nullptr) {
     set_taking(true);
-    callbacks_.on_message(std::move(message));
+    try {
+      callbacks_.on_message(std::move(message));
+    } catch (...) {
+      set_taking(false);
+      throw;
+    }
     set_taking(false);
   }
   if (ended) callbacks_.on_end(gone);

@@ -172,6 +172,15 @@ TaskOutcome outcome_of_broken(const std::exception_ptr& error) {
   return outcome;
 }
 
+TaskOutcome outcome_of_abandoned(std::uint32_t deliveries) {
+  TaskOutcome outcome;
+  outcome.kind = TaskOutcome::kAbandoned;
+  outcome.deliveries = deliveries;
+  outcome.bytes =
+      bytes_of(fmt::format("the task was handed to {} agents, and none of them came back with a result", deliveries));
+  return outcome;
+}
+
 std::vector<std::byte> encode_outcome(const TaskOutcome& outcome) {
   Encoder encoder;
   encoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, outcome.report.has_value());
@@ -184,7 +193,7 @@ TaskOutcome decode_outcome(std::span<const std::byte> payload) {
   TaskOutcome outcome;
   bool has_report = false;
   decoder(outcome.kind, outcome.took_ns, outcome.pid, outcome.deliveries, has_report);
-  if (outcome.kind > TaskOutcome::kNotBegun) throw WireError("a result of a kind that there is not");
+  if (outcome.kind > TaskOutcome::kAbandoned) throw WireError("a result of a kind that there is not");
   if (has_report) outcome.report = decode_report(decoder);
   const std::span<const std::byte> rest = payload.last(decoder.remaining());
   if (outcome.kind == TaskOutcome::kValue) {

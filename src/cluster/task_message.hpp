@@ -74,11 +74,12 @@ struct TaskOutcome {
     kGivenBack,  ///< The agent leaves: it is to run elsewhere.
     kBroken,     ///< `bytes`: why the initializer of its executor failed.
     kNotBegun,   ///< It waited behind others for too long: somebody else may be free.
+    kAbandoned,  ///< It was not begun: `deliveries` agents had it, as many as may, and none came back. `bytes`: the text.
   };
   std::uint32_t kind = kValue;
   std::int64_t took_ns = 0;      ///< On the node, from when the agent had it.
   std::int32_t pid = 0;          ///< Of the process that ran it, if that came to its end.
-  std::uint32_t deliveries = 0;  ///< How many agents had it before this one, if it was given back.
+  std::uint32_t deliveries = 0;  ///< How many agents had it before this one: of kGivenBack, kAbandoned.
   std::vector<std::byte> bytes{};
   std::optional<CrashReport> report{};
   /// Of one that was decoded, and is a value: its bytes, in the payload; the others are empty.
@@ -91,13 +92,17 @@ TaskOutcome outcome_of_error(const std::exception_ptr& error);
 /// `error`: the BrokenExecutor of a pool whose initializer failed.
 TaskOutcome outcome_of_broken(const std::exception_ptr& error);
 
+/// What a task comes to that so many agents had, if it may not be handed to another.
+TaskOutcome outcome_of_abandoned(std::uint32_t deliveries);
+
 /// What no store would ever take is not tried for ever: throws ClusterError if `what` has more than `most` bytes.
 void check_fits(const char* what, std::uint64_t bytes, std::uint64_t most);
 
 std::vector<std::byte> encode_outcome(const TaskOutcome& outcome);
 /// Throws WireError.
 TaskOutcome decode_outcome(std::span<const std::byte> payload);
-/// What a task fails with: `node` ran it, in the client's attempt `attempt`. For kError, kCrashed, kCancelled, kBroken.
+/// What a task fails with: `node` ran it, in the client's attempt `attempt`. For kError, kCrashed, kCancelled,
+/// kBroken, kAbandoned.
 std::exception_ptr error_of(TaskOutcome outcome, const std::string& node, unsigned attempt);
 
 }  // namespace tandem::detail

@@ -42,6 +42,9 @@ struct Hearsay {
   std::optional<ExitStatus> status;
   /// It will be told when the other one has taken it: the pidfd then has POLLHUP. Never true before Linux 6.15.
   bool later = false;
+
+  /// What is known of it, without what it used.
+  std::optional<Ending> ending() const { return status ? std::optional(Ending{*status, std::nullopt}) : std::nullopt; }
 };
 Hearsay ask_about_end(int pidfd) noexcept;
 

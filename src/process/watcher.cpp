@@ -191,7 +191,7 @@ void Watcher::finish_by_hearsay(const ChildPtr& child) {
     event.data.u64 = child->number() << kKindBits | kEnd;
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, pidfd, &event) == 0) return;
   }
-  finish(child, 0, hearsay.status ? std::optional(Ending{*hearsay.status, std::nullopt}) : std::nullopt);
+  finish(child, 0, hearsay.ending());
 }
 
 int Watcher::wait_limit_ms() const {
@@ -206,7 +206,9 @@ void Watcher::finish_overdue() {
   for (auto at = untold_.begin(); at != untold_.end();) {
     const auto [number, until] = *at++;  // finish() takes it out.
     if (until > Clock::now()) continue;
-    if (const ChildPtr child = Children::instance().find(number)) finish(child, 0, std::nullopt);
+    // Asked once more: this thread may have stood still for as long as its patience.
+    if (const ChildPtr child = Children::instance().find(number))
+      finish(child, 0, child->pidfd() >= 0 ? ask_about_end(child->pidfd()).ending() : std::nullopt);
   }
 }
 

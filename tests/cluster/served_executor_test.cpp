@@ -187,6 +187,23 @@ TEST_F(StoppedTaskTest, FreesItsSlotThoughTheServerWasAway) {
   EXPECT_EQ(executor.submit(nap_and_double, 1).get(), 2);
 }
 
+// Each outage that is longer than a lease makes the server hand out anew what runs, and no agent has died.
+TEST_F(StoppedTaskTest, OutageThatEndsALeaseIsNoDeadAgent) {
+  ClusterOptions once = options(1);
+  once.most_deliveries = 1;
+  ClusterExecutor executor(url(), once);
+  const ExecutedAgents agents(2, 1, url(), token());
+  const Future<int> held = executor.submit(say_and_hold, begun(), go(), 1);
+  hear(begun());
+  host_->kill();
+  std::this_thread::sleep_for(3 * once.lease_time);
+  host_->start();
+  // By the agent that is free: it gives up on the task, and gets it again as another attempt.
+  hear(begun());
+  say(go(), "go");
+  EXPECT_EQ(held.get(), 1);
+}
+
 TEST_F(StoppedTaskTest, FreesItsSlotThoughItRunsElsewhereByNow) {
   ClusterExecutor executor(url(), options(1));
   ExecutedAgents agents(2, 1, url(), token());

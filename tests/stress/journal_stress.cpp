@@ -81,7 +81,7 @@ class JournalStress : public JournalFixture {
     const int kills = soak() ? 50 : 12, items = soak() ? kMostItems : 1200;
     std::mt19937_64 random = random_engine();
     for (int kill = 0; kill < kills; ++kill) {
-      const pid_t child = start<Executor>(items);
+      const pid_t child = start<Executor>(items, /*stays=*/true);
       // Somewhere in its share of the work; sometimes while it still reads what it had.
       const int share = items / (kills + 1);
       const int at = kill * share + static_cast<int>(random() % static_cast<unsigned>(share));
@@ -93,7 +93,7 @@ class JournalStress : public JournalFixture {
       ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
     }
     int status = 0;
-    const pid_t last = start<Executor>(items);
+    const pid_t last = start<Executor>(items, /*stays=*/false);
     ASSERT_EQ(::waitpid(last, &status, 0), last);
     EXPECT_EQ(status, 0);
     EXPECT_EQ(ledger->given, items);
@@ -108,9 +108,14 @@ class JournalStress : public JournalFixture {
 
  private:
   template <class Executor>
-  pid_t start(int items) {
+  pid_t start(int items, bool stays) {
     const pid_t child = ::fork();
-    if (child == 0) ::_exit(program<Executor>(journal(), items));
+    if (child == 0) {
+      const int code = program<Executor>(journal(), items);
+      // One that is to be killed waits for it, however late that comes.
+      while (stays && code == 0) ::pause();
+      ::_exit(code);
+    }
     return child;
   }
   static void pause_for(std::chrono::microseconds time) {
