@@ -172,8 +172,8 @@ class ClusterPlace final : public Place, private EngineClientEvents {
   std::string refused_why_ TANDEM_GUARDED_BY(mutex_){};
   Clock::time_point refusal_told_until_ TANDEM_GUARDED_BY(mutex_){};
   Clock::time_point away_at_ TANDEM_GUARDED_BY(mutex_){};  // When the server was last seen to be away.
-  bool given_up_ TANDEM_GUARDED_BY(mutex_) = false;  // Nothing is handed out any more.
-  bool over_ TANDEM_GUARDED_BY(mutex_) = false;      // The connection is about to end.
+  bool given_up_ TANDEM_GUARDED_BY(mutex_) = false;        // Nothing is handed out any more.
+  bool over_ TANDEM_GUARDED_BY(mutex_) = false;            // The connection is about to end.
   std::optional<Thread> thread_ TANDEM_GUARDED_BY(mutex_);
   std::vector<TaskPtr> taken_ TANDEM_GUARDED_BY(mutex_);  // For fill().
   std::shared_ptr<LocalClusterKeeper> local_ TANDEM_GUARDED_BY(mutex_);

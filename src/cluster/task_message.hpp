@@ -74,7 +74,7 @@ struct TaskOutcome {
     kGivenBack,  ///< The agent leaves: it is to run elsewhere.
     kBroken,     ///< `bytes`: why the initializer of its executor failed.
     kNotBegun,   ///< It waited behind others for too long: somebody else may be free.
-    kAbandoned,  ///< It was not begun: `deliveries` agents had it, as many as may, and none came back. `bytes`: the text.
+    kAbandoned,  ///< `bytes`: the text of TaskCrashed. Not begun: `deliveries` agents had it, and none came back.
   };
   std::uint32_t kind = kValue;
   std::int64_t took_ns = 0;      ///< On the node, from when the agent had it.

@@ -89,7 +89,8 @@ bool has_grandchild() {
   for (const ProcessLine& process : processes)
     if (process.parent == ::getpid() && !left_out().contains(process.pid)) children.insert(process.pid);
   return std::any_of(processes.begin(), processes.end(), [&](const ProcessLine& process) {
-    return process.state != 'Z' && process.state != 'X' && children.contains(process.parent) && !left_out().contains(process.pid);
+    return process.state != 'Z' && process.state != 'X' && children.contains(process.parent) &&
+           !left_out().contains(process.pid);
   });
 }
 
