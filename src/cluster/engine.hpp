@@ -221,8 +221,8 @@ class EngineAgent {
   /// result whose client has ended, or is silent, is dropped with its task.
   virtual void finish(const TaskLease& lease, std::vector<std::byte> result) = 0;
   /// Tells the client a part of the result, `part` being another number each time; the lease stays, and a result that
-  /// is told so is part of what finish() hands over in the end. It may be lost, and is if there is no room: this does not
-  /// wait.
+  /// is told so is part of what finish() hands over in the end. It may be lost, and is if there is no room: this does
+  /// not wait.
   virtual void tell(const TaskLease& lease, std::vector<std::byte> result, unsigned part) = 0;
   /// A result that is larger never fits into the store, however long one waits. Does not wait.
   virtual std::uint64_t most_payload_bytes() const = 0;
