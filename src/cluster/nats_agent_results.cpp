@@ -56,7 +56,13 @@ void NatsAgent::hand_over(const TaskLease& lease, std::vector<std::byte> result,
     clients_.serve(lease.id.client);
   }
   // Pieces of a part take their time in another thread than that of who has leases to renew.
-  if (part > 0 && pieces_.too_large(unstored->result.size())) return on_reply(number, not_stored("in pieces"));
+  if (part > 0 && pieces_.too_large(unstored->result.size())) {
+    {
+      const MutexGuard guard(mutex_);
+      unstored->sent = false;
+    }
+    return keeper_.wake();
+  }
   if (!send(number, unstored)) on_reply(number, not_stored("not connected"));
 }
 
