@@ -209,7 +209,8 @@ class EngineAgent {
 
   /// Waits at most `wait` for tasks and returns what there is, at most `max`: ask for free slots only: tasks for this
   /// node and for any. Empty if there were none, the engine is away, or stop() was called; at
-  /// once (within a second or so) if it is Refused.
+  /// once (within a second or so) if it is Refused. Large payloads take their time besides, some seconds if there is no
+  /// answer.
   virtual std::vector<TaskLease> lease(std::size_t max, std::chrono::milliseconds wait) = 0;
   /// Makes the lease last one lease time from now: call it every third of that while the task runs. False: it is lost,
   /// because the engine has confirmed no renewal for a lease time (too late, or an outage), so another agent may run

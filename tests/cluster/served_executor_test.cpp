@@ -196,7 +196,7 @@ TEST_F(StoppedTaskTest, OutageThatEndsALeaseIsNoDeadAgent) {
   const Future<int> held = executor.submit(say_and_hold, begun(), go(), 1);
   hear(begun());
   host_->kill();
-  std::this_thread::sleep_for(3 * once.lease_time);
+  std::this_thread::sleep_for(5 * once.lease_time);  // Nothing tells that leases have ended meanwhile.
   host_->start();
   // By the agent that is free: it gives up on the task, and gets it again as another attempt.
   hear(begun());
